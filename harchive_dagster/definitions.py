@@ -1,0 +1,38 @@
+"""The one place where everything meets: assets, resources, jobs, sensor, schedules. The code location's entry point."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets import anonymized, governance, labeled, published, raw, synced
+from harchive_dagster.jobs import overview_job, worker_day_job
+from harchive_dagster.resources import LakeResource, LandingResource, PseudonymResource
+from harchive_dagster.schedules import build_schedules
+from harchive_dagster.sensors import arrivals
+from harchive_dagster.settings import Settings
+
+ASSET_MODULES = (raw, synced, anonymized, labeled, published, governance)
+
+
+def build_defs(**resource_overrides: Any) -> dg.Definitions:
+    """Everything this code location offers; tests and other deployments swap any resource by name.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    settings = Settings.from_environment()
+    resources: dict[str, Any] = {
+        "landing": LandingResource(uploads=str(settings.landing), annotations=str(settings.annotations)),
+        "lake": LakeResource(root=str(settings.lake)),
+        "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
+    }
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(list(ASSET_MODULES)),
+        resources=resources | resource_overrides,
+        jobs=[worker_day_job, overview_job],
+        sensors=[arrivals],
+        schedules=build_schedules(settings),
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""What leaves the house: pseudonymised copies and the catalogue of published tables."""

@@ -1,0 +1,115 @@
+"""From one session's tables to its published episodes: cutting, media name, what a lab filters by.
+
+How a recording is cut is in `labels.episodes`; this module brings the tables to it and its result to the contract.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from harchive_dagster.errors import LabelError
+from harchive_dagster.labels.episodes import Episode, build_episodes
+from harchive_dagster.labels.segments import Segment
+from harchive_dagster.labels.task_catalog import TaskCatalog
+from harchive_dagster.lake import rows, schemas
+from harchive_dagster.lake.standing import StandingSession
+from harchive_dagster.lake.tables import Lake
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+from harchive_dagster.reasons import Reason
+from harchive_dagster.worker_day import WorkerDay
+
+SOURCES = ("segments", "frames", "synced_frames", "clock_alignments", "anonymized_videos")
+"""Restricted tables that are copied for the lab, in the order they are published: what others point to comes first."""
+
+
+def read_sources(lake: Lake, worker_day: WorkerDay) -> dict[str, pa.Table]:
+    """The worker-day's rows of every table that is copied."""
+    contracts = {contract.name: contract for contract in schemas.ALL_TABLES if contract.zone == "restricted"}
+    return {name: lake.read_worker_day(contracts[name], worker_day) for name in SOURCES}
+
+
+def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> list[Episode]:
+    """Cut one session into episodes.
+
+    Raises:
+        LabelError: nothing of it is worth publishing.
+        LakeError: an earlier stage did not run for it.
+    """
+    mine = {name: rows.present(table, session.session_id, name) for name, table in sources.items()}
+    seen = rows.frame_observations(mine["frames"])
+    episodes, left_out = build_episodes(
+        markers=session.manifest.markers,
+        task_id=session.manifest.task_id,
+        pts_ns=seen.pts_ns,
+        segments=rows.objects(Segment, mine["segments"]),
+        obstructed_fraction=seen.obstructed_fraction,
+        sharpness=seen.sharpness,
+        sync_confidence=max(mine["clock_alignments"].column("confidence").to_pylist(), default=0.0),
+        has_gap=_has_gap(mine["synced_frames"], len(seen)),
+    )
+    if not episodes:
+        raise LabelError(
+            Reason.NO_EPISODE,
+            f"no span of the recording makes an episode: {' '.join(left_out)}",
+            mend="Look at the markers and at the activity segments of the session.",
+            evidence={"left_out": left_out},
+        )
+    return episodes
+
+
+def _has_gap(synced: pa.Table, frame_count: int) -> NDArray[np.bool_]:
+    """A frame has a gap when any stream has one there, or no row."""
+    whole = np.zeros(frame_count, dtype=np.int64)
+    index = synced.column("frame_index").to_numpy()
+    np.add.at(whole, index, ~synced.column("has_gap").to_numpy(zero_copy_only=False))
+    streams = len(synced.column("stream_id").unique())
+    return whole < max(streams, 1)
+
+
+def synced_counts(synced: pa.Table, frame_counts: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
+    """By session, how many synced rows each frame has."""
+    counts = {}
+    for session_id, frame_count in frame_counts.items():
+        index = rows.of_session(synced, session_id).column("frame_index").to_numpy()
+        counts[session_id] = np.bincount(index, minlength=frame_count).astype(np.int64)
+    return counts
+
+
+def episode_rows(
+    session: StandingSession,
+    episodes: Sequence[Episode],
+    *,
+    media_uri: str,
+    placements: Sequence[str],
+    catalog: TaskCatalog,
+    pseudonyms: Pseudonymiser,
+) -> list[dict[str, Any]]:
+    """The published rows of one session's episodes."""
+    manifest = session.manifest
+    public_session = pseudonyms.session(session.session_id)
+    return [
+        {
+            "collected_on": manifest.collected_on,
+            "participant_id": pseudonyms.participant(manifest.worker_id),
+            "session_pseudonym": public_session,
+            # An id of its own per episode that still cannot be traced: it is made from the pseudonym.
+            "episode_id": f"{public_session}-{episode.episode_index:03d}",
+            "task_id": episode.task_id,
+            "task_text": catalog.tasks[episode.task_id].text if episode.task_id else None,
+            "start_ns": episode.start_ns,
+            "end_ns": episode.end_ns,
+            "frame_start": episode.frame_start,
+            "frame_end": episode.frame_end,
+            "outcome": episode.outcome,
+            "quality_score": episode.quality_score,
+            "media_uri": media_uri,
+            "environment": manifest.site.environment,
+            "country": manifest.site.country,
+            "placements": sorted(set(placements)),
+            "handedness": manifest.worker_attributes.handedness,
+        }
+        for episode in episodes
+    ]

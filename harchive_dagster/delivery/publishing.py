@@ -1,0 +1,106 @@
+"""Makes the pseudonymised copies that a lab sees: tables without operational ids, media under new names.
+
+Which sessions may be published is decided before; nothing here judges.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from harchive_dagster.labels.taxonomy import Taxonomy
+from harchive_dagster.lake.contract import TableContract
+from harchive_dagster.lake.tables import PartitionKey
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+from harchive_dagster.worker_day import WorkerDay
+
+
+def participant_day_key(worker_day: WorkerDay, pseudonyms: Pseudonymiser) -> PartitionKey:
+    """The partition of a published table that holds one worker-day."""
+    return {
+        "collected_on": worker_day.collected_on,
+        "participant_id": pseudonyms.participant(worker_day.worker_id),
+    }
+
+
+def published_copy(rows: pa.Table, contract: TableContract, pseudonyms: Pseudonymiser) -> pa.Table:
+    """A restricted table's rows under pseudonyms, reduced to the columns that the published contract names."""
+    renamed = rows.append_column("participant_id", _mapped(rows.column("worker_id"), pseudonyms.participant))
+    renamed = renamed.append_column("session_pseudonym", _mapped(rows.column("session_id"), pseudonyms.session))
+    return contract.conform(renamed)
+
+
+def without_free_words(segments: pa.Table, taxonomy: Taxonomy) -> pa.Table:
+    """Segments whose words are all from the taxonomy: what an annotator wrote freely may name a person.
+
+    A verb or noun that the taxonomy does not know becomes null, and a label made of such words becomes "other". The
+    restricted table keeps what was written.
+    """
+    verbs, nouns, labels = [], [], []
+    for row in segments.select(["source", "verb", "noun", "label"]).to_pylist():
+        verb = row["verb"] if row["verb"] and taxonomy.canonical_verb(row["verb"]) else None
+        noun = row["noun"] if row["noun"] and taxonomy.canonical_noun(row["noun"]) else None
+        is_free = row["source"] == "annotator" and ((verb, noun) != (row["verb"], row["noun"]) or verb is None)
+        verbs.append(verb)
+        nouns.append(noun)
+        labels.append("other" if is_free else row["label"])
+    for name, values in (("verb", verbs), ("noun", nouns), ("label", labels)):
+        position = segments.column_names.index(name)
+        segments = segments.set_column(position, segments.schema.field(name), pa.array(values, type=pa.string()))
+    return segments
+
+
+def _mapped(column: pa.ChunkedArray, pseudonym: Callable[[str], str]) -> pa.Array:
+    encoded = column.combine_chunks().dictionary_encode()
+    names = pa.array([pseudonym(name) for name in encoded.dictionary.to_pylist()], type=pa.string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
+
+
+def media_folder(worker_day: WorkerDay, pseudonyms: Pseudonymiser) -> str:
+    """Where a worker-day's published files lie, relative to the media folder."""
+    return f"{worker_day.collected_on}/{pseudonyms.participant(worker_day.worker_id)}"
+
+
+def media_uri(worker_day: WorkerDay, session_id: str, sha256: str, pseudonyms: Pseudonymiser) -> str:
+    """Where a published file lies, relative to the media folder. The digest makes every content its own name."""
+    return f"{media_folder(worker_day, pseudonyms)}/{pseudonyms.session(session_id)}-{sha256[:16]}.mp4"
+
+
+def publish_media(sources: Mapping[str, Path], media: Path) -> None:
+    """Put files at their published names; a name is only ever seen with its whole content behind it.
+
+    Args:
+        sources: by published uri, the rendered file in the restricted zone.
+        media: the published media folder.
+    """
+    for uri, source in sources.items():
+        target = media / uri
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.draft")
+        draft.unlink(missing_ok=True)
+        try:
+            os.link(source, draft)
+        except OSError:  # another file system
+            shutil.copyfile(source, draft)
+        draft.replace(target)
+
+
+def drop_stale_media(folder: Path, keep: Iterable[str]) -> list[str]:
+    """Remove files of one worker-day that its current rows do not name: what is no longer published must be gone.
+
+    Args:
+        folder: one worker-day's folder of published (or rendered) media.
+        keep: file names that stay.
+
+    Returns:
+        The names removed.
+    """
+    kept = set(keep)
+    stale = sorted(path for path in folder.glob("*") if path.is_file() and path.name not in kept)
+    for path in stale:
+        path.unlink()
+    return [path.name for path in stale]

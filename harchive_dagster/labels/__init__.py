@@ -1,0 +1,1 @@
+"""Task catalogue, annotation files, proposals, segments and episodes. Nanoseconds throughout."""

@@ -1,0 +1,232 @@
+"""Who does what, from when to when: the labelled layers of one session, put together from every source.
+
+Reading the sources (`annotation_files`), proposing activities (`proposals`) and cutting episodes belong elsewhere.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from harchive_dagster.labels.annotation_files import Annotation
+from harchive_dagster.labels.intervals import Interval, temporal_iou, total_ns, without
+from harchive_dagster.labels.taxonomy import load_taxonomy
+from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
+
+_SAME_SPAN_IOU = 0.5  # the usual threshold of temporal action detection
+_MARKER_CONFIDENCE = 0.9  # a press means what it says, a moment of reaction late
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One labelled span.
+
+    Attributes:
+        segment_id: made of the content: the same label at the same time has the same id in every run.
+        layer: activity | action | step.
+        start_ns, end_ns: half-open, session time.
+        label: canonical words joined, or the annotator's text where no verb was given.
+        source: worker_marker | annotator | model.
+        annotator_count: how many people labelled the layer; 0 where none did.
+        agreement: share of the other annotators who drew the same verb over the same span; None without others.
+        confidence: in (0, 1].
+        model, model_version: what proposed it; None for people.
+    """
+
+    segment_id: str
+    layer: str
+    start_ns: int
+    end_ns: int
+    verb: str | None
+    noun: str | None
+    label: str
+    source: str
+    annotator_count: int
+    agreement: float | None
+    confidence: float
+    model: str | None
+    model_version: str | None
+
+
+def make_segment(
+    *,
+    layer: str,
+    interval: Interval,
+    label: str,
+    source: str,
+    confidence: float,
+    verb: str | None = None,
+    noun: str | None = None,
+    annotator_count: int = 0,
+    agreement: float | None = None,
+    model: str | None = None,
+    model_version: str | None = None,
+) -> Segment:
+    """A segment with its content-derived id.
+
+    Raises:
+        ValueError: an empty interval, or a confidence outside (0, 1].
+    """
+    start_ns, end_ns = interval
+    if start_ns >= end_ns or not 0.0 < confidence <= 1.0:
+        raise ValueError(f"segment {label!r} has interval {interval} and confidence {confidence}")
+    return Segment(
+        segment_id=content_id("seg", layer, start_ns, end_ns, label, source),
+        layer=layer,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        verb=verb,
+        noun=noun,
+        label=label,
+        source=source,
+        annotator_count=annotator_count,
+        agreement=agreement,
+        confidence=confidence,
+        model=model,
+        model_version=model_version,
+    )
+
+
+def content_id(prefix: str, *parts: object) -> str:
+    """A stable id made of what it names, unique within a session: 64 bits of SHA-256."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "backslashreplace"))
+    return f"{prefix}-{digest.hexdigest()[:16]}"
+
+
+def build_segments(
+    *,
+    markers: Sequence[Marker],
+    annotations: Sequence[Annotation],
+    activity: Sequence[Segment],
+    duration_ns: int,
+) -> list[Segment]:
+    """Put the layers of one session together.
+
+    People come before machines: a layer that annotators labelled comes from them alone. Otherwise `activity` is the
+    model's, and `step` the spans between the worker's presses from task_start over step to task_end. The worker's
+    private time is cut out of every layer, and nothing reaches beyond the recording.
+
+    Annotators are merged by choosing, for each layer, the one who labelled most time (ties: the first by name). Their
+    labels are taken in order of start; one that begins before the last has ended is shortened to what is left. The
+    others decide how sure we are, not what is shown: `agreement` is the share of them who drew the same verb with a
+    temporal IoU of at least 0.5.
+
+    Args:
+        markers: the manifest's, sorted.
+        annotations: of all annotators and layers.
+        activity: the model's proposals, without overlaps.
+        duration_ns: of the recording.
+
+    Returns:
+        Sorted by layer and start; no two segments of a layer overlap.
+    """
+    by_layer: defaultdict[str, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        by_layer[annotation.layer].append(annotation)
+    layers = (
+        _annotated(by_layer["activity"]) or list(activity),
+        _annotated(by_layer["action"]),
+        _annotated(by_layer["step"]) or _steps(markers, duration_ns),
+    )
+    private = marked_intervals_ns(markers, "private")
+    kept = [piece for layer in layers for segment in layer for piece in _confined(segment, private, duration_ns)]
+    return sorted(kept, key=lambda segment: (segment.layer, segment.start_ns))
+
+
+def _confined(segment: Segment, private: Iterable[Interval], duration_ns: int) -> list[Segment]:
+    inside = (max(0, segment.start_ns), min(segment.end_ns, duration_ns))
+    pieces = without(inside, private)
+    if pieces == [(segment.start_ns, segment.end_ns)]:
+        return [segment]
+    return [
+        replace(
+            segment,
+            segment_id=content_id("seg", segment.layer, start_ns, end_ns, segment.label, segment.source),
+            start_ns=start_ns,
+            end_ns=end_ns,
+        )
+        for start_ns, end_ns in pieces
+    ]
+
+
+def _steps(markers: Sequence[Marker], duration_ns: int) -> list[Segment]:
+    segments = []
+    for start_ns, end_ns in marked_intervals_ns(markers, "task"):
+        end_ns = min(end_ns, duration_ns)
+        presses = [m for m in markers if m.kind == "step" and start_ns < m.at_ns < end_ns]
+        starts = [start_ns, *(m.at_ns for m in presses)]
+        notes = [None, *(m.note for m in presses)]
+        for number, (begin, until, note) in enumerate(zip(starts, [*starts[1:], end_ns], notes, strict=True), 1):
+            if begin < until:
+                segments.append(_step(number, (begin, until), note))
+    return segments
+
+
+def _step(number: int, interval: Interval, note: str | None) -> Segment:
+    verb, noun = _words_of(note or "")
+    return make_segment(
+        layer="step",
+        interval=interval,
+        label=_label(verb, noun) or f"step {number}",
+        source="worker_marker",
+        confidence=_MARKER_CONFIDENCE,
+        verb=verb,
+        noun=noun,
+    )
+
+
+def _words_of(note: str) -> tuple[str | None, str | None]:
+    """Verb and noun of a note such as 'fold the shirt'. Only words of the taxonomy: a note may name a person."""
+    taxonomy = load_taxonomy()
+    words = [word for word in note.split() if word.casefold() not in {"a", "an", "the"}]
+    for split in range(len(words), 0, -1):
+        verb = taxonomy.canonical_verb(" ".join(words[:split]))
+        if verb is not None:
+            return verb, taxonomy.canonical_noun(" ".join(words[split:]))
+    return None, None
+
+
+def _label(verb: str | None, noun: str | None) -> str:
+    return " ".join(word for word in (verb, noun) if word)
+
+
+def _annotated(annotations: Sequence[Annotation]) -> list[Segment]:
+    by_annotator: defaultdict[str, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        by_annotator[annotation.annotator].append(annotation)
+    if not by_annotator:
+        return []
+    base = min(by_annotator, key=lambda name: (-_labelled_ns(by_annotator[name]), name))
+    others = [labels for name, labels in by_annotator.items() if name != base]
+    segments: list[Segment] = []
+    free_from_ns = 0
+    for annotation in sorted(by_annotator[base], key=lambda a: (a.start_ns, a.end_ns, a.annotation_id)):
+        interval = (max(annotation.start_ns, free_from_ns), annotation.end_ns)
+        if interval[0] < interval[1]:
+            segments.append(_from_annotation(annotation, interval, others))
+            free_from_ns = annotation.end_ns
+    return segments
+
+
+def _labelled_ns(annotations: Iterable[Annotation]) -> int:
+    return total_ns([(a.start_ns, a.end_ns) for a in annotations])
+
+
+def _from_annotation(annotation: Annotation, interval: Interval, others: Sequence[Sequence[Annotation]]) -> Segment:
+    agreeing = sum(any(_says_the_same(other, annotation, interval) for other in labels) for labels in others)
+    return make_segment(
+        layer=annotation.layer,
+        interval=interval,
+        label=_label(annotation.verb, annotation.noun) if annotation.verb else annotation.text or "",
+        source="annotator",
+        # As if one more annotator had disagreed (Laplace's rule without the prior's other half): one voice counts 0.5.
+        confidence=(agreeing + 1) / (len(others) + 2),
+        verb=annotation.verb,
+        noun=annotation.noun,
+        annotator_count=len(others) + 1,
+        agreement=agreeing / len(others) if others else None,
+    )
+
+
+def _says_the_same(other: Annotation, annotation: Annotation, interval: Interval) -> bool:
+    return other.verb == annotation.verb and temporal_iou((other.start_ns, other.end_ns), interval) >= _SAME_SPAN_IOU

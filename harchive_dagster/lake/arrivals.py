@@ -1,0 +1,79 @@
+"""What has arrived but is not in the tables: the completeness that a colour in a grid cannot tell."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from harchive_dagster.lake import ledgers, schemas
+from harchive_dagster.lake.tables import Lake
+from harchive_dagster.landing.arrivals import Arrival, arrival_of
+from harchive_dagster.landing.intake import KnownSession
+from harchive_dagster.worker_day import WorkerDay
+
+
+def arrival_row(uploads: Path, worker_day: WorkerDay) -> dict[str, Any]:
+    """The row of `arrivals` for what lies in the landing folder now."""
+    arrival = arrival_of(uploads, worker_day)
+    return {
+        "collected_on": worker_day.collected_on,
+        "worker_id": worker_day.worker_id,
+        "arrival_digest": arrival.digest,
+        "complete_count": arrival.complete_count,
+        "waiting_count": arrival.waiting_count,
+    }
+
+
+def finished_row(lake: Lake, worker_day: WorkerDay, episodes: pa.Table, rejected: Collection[str]) -> dict[str, Any]:
+    """The row of `worker_days` that says: this arrival went through the whole chain.
+
+    Args:
+        lake: where the earlier stages wrote.
+        worker_day: which one.
+        episodes: its published rows.
+        rejected: sessions that the last stage sets aside in this run.
+    """
+    arrival = lake.read_worker_day(ledgers.ARRIVALS, worker_day).to_pylist()
+    aside = lake.read_worker_day(ledgers.QUARANTINE, worker_day).to_pylist()
+    earlier = {row["session_id"] for row in aside if row["stage"] != "episodes"}
+    starts, ends = episodes.column("start_ns").to_numpy(), episodes.column("end_ns").to_numpy()
+    return {
+        "collected_on": worker_day.collected_on,
+        "worker_id": worker_day.worker_id,
+        "arrival_digest": arrival[0]["arrival_digest"] if arrival else "",
+        "published_sessions": len(episodes.column("session_pseudonym").unique()),
+        "published_episodes": episodes.num_rows,
+        "published_ns": int((ends - starts).sum()),
+        "quarantined_sessions": len(earlier | set(rejected)),
+    }
+
+
+def known_sessions(lake: Lake) -> dict[str, KnownSession]:
+    """The first recording of every session id: what a second one of that id is a duplicate of."""
+    columns = ["session_id", "collected_on", "worker_id", "manifest_sha256", "ingested_at_utc"]
+    rows = lake.read_columns(schemas.SESSIONS, columns).to_pylist()
+    newest_first = sorted(rows, key=lambda row: (row["ingested_at_utc"], row["collected_on"]), reverse=True)
+    return {
+        row["session_id"]: KnownSession(
+            WorkerDay(row["collected_on"], row["worker_id"]), row["manifest_sha256"], row["ingested_at_utc"]
+        )
+        for row in newest_first
+    }
+
+
+def unprocessed(lake: Lake, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """Arrivals whose content did not go through the whole chain, in order.
+
+    A worker-day is done when the last stage wrote the digest of the arrival it worked on.
+    """
+    done = {
+        (row["collected_on"], row["worker_id"]): row["arrival_digest"]
+        for row in lake.read(ledgers.WORKER_DAYS).to_pylist()
+    }
+    return [
+        arrival
+        for arrival in arrivals
+        if arrival.digest
+        and done.get((arrival.worker_day.collected_on, arrival.worker_day.worker_id)) != arrival.digest
+    ]

@@ -1,0 +1,328 @@
+"""The tables of a worker-day's flow: columns, units, keys. One constant a table; no behaviour.
+
+Tables that keep account are in `ledgers`.
+"""
+
+import pyarrow as pa
+
+from harchive_dagster.lake import ledgers
+from harchive_dagster.lake.columns import (
+    DAY,
+    PARTICIPANT,
+    PARTICIPANT_DAY,
+    PUBLIC_SESSION,
+    REAL,
+    SESSION,
+    TEXT,
+    TIME,
+    UTC,
+    WORKER,
+    WORKER_DAY,
+    quaternion,
+    vector,
+)
+from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED, TableContract, column
+
+
+def _restricted(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
+    return TableContract(
+        name=name,
+        zone=RESTRICTED,
+        description=description,
+        columns=(DAY, WORKER, SESSION, *columns),
+        partition_by=WORKER_DAY,
+        key=("session_id", *key),
+    )
+
+
+SESSIONS = TableContract(
+    name="sessions",
+    zone=RESTRICTED,
+    description="Sessions whose manifest and container could be read, accepted or not",
+    columns=(
+        DAY,
+        WORKER,
+        SESSION,
+        PARTICIPANT,
+        column("consent_id", TEXT, "Consent record that the manifest names"),
+        column("task_id", TEXT, "Entry of the task catalogue; null for free recording", is_nullable=True),
+        column("started_at_utc", UTC, "Wall clock at the start, as the device had it"),
+        column("duration_ns", TIME, "First frame to end of last frame", unit="ns"),
+        column("country", TEXT, "ISO 3166-1 alpha-2"),
+        column("region", TEXT, "ISO 3166-2", is_nullable=True),
+        column("environment", TEXT, "home, kitchen, workshop, shop, street, field or other"),
+        column("rig_model", TEXT, "Rig model"),
+        column("camera", TEXT, "Camera model"),
+        column("width_px", pa.int32(), "Picture width as coded", unit="px"),
+        column("height_px", pa.int32(), "Picture height as coded", unit="px"),
+        column("fps", REAL, "Measured mean frame rate", unit="Hz"),
+        column("frame_count", pa.int64(), "Frames in the container"),
+        column("video_codec", TEXT, "Codec of the source"),
+        column("bytes", pa.int64(), "All files of the session", unit="B"),
+        column("manifest_sha256", TEXT, "Digest of manifest.json"),
+        column("status", TEXT, "accepted, quarantined or withdrawn"),
+        column("reason", TEXT, "Reason code where not accepted", is_nullable=True),
+        column("ingested_at_utc", UTC, "When this content was first written"),
+    ),
+    partition_by=WORKER_DAY,
+    key=("session_id",),
+    volatile=("ingested_at_utc",),
+)
+
+SENSOR_SAMPLES = _restricted(
+    "sensor_samples",
+    "Inertial samples at the native rate on the device's own clock, sensor axes",
+    ("stream_id", "t_device_ns"),
+    column("stream_id", TEXT, "The rig's name for the stream"),
+    column("placement", TEXT, "Where it is worn"),
+    column("kind", TEXT, "imu"),
+    column("t_device_ns", TIME, "Device clock", unit="ns"),
+    *vector("accel_{axis}_m_s2", "m/s^2", "Specific force"),
+    *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity"),
+    *vector("mag_{axis}_ut", "uT", "Magnetic field", is_nullable=True),
+)
+
+_FRAME_COLUMNS = (
+    column("frame_index", pa.int64(), "Position in presentation order, from 0"),
+    column("pts_ns", TIME, "Presentation time since the first frame (session time)", unit="ns"),
+    column("is_keyframe", pa.bool_(), "Coded without reference to others"),
+    column("sharpness", REAL, "Variance of the Laplacian of the small luma picture"),
+    column("luma_mean", REAL, "Mean luma, 0-255"),
+    column("luma_std", REAL, "Standard deviation of luma"),
+    column("clipped_fraction", REAL, "Share of pixels at or near black or white"),
+    column("obstructed_fraction", REAL, "Share of blocks without texture"),
+    *vector("rotation_{axis}_rad", "rad", "Camera rotation since the last frame, from pixels, camera axes"),
+    column("rotation_inliers", pa.int32(), "Feature pairs that agree; 0 where not estimable"),
+    column("motion_px", REAL, "Median feature displacement since the last frame", unit="px"),
+)
+
+FRAMES = _restricted(
+    "frames",
+    "One row per decoded frame: what one look at it measured",
+    ("frame_index",),
+    *_FRAME_COLUMNS,
+    column("is_detected", pa.bool_(), "The privacy detector ran on this frame"),
+)
+
+DETECTIONS = _restricted(
+    "detections",
+    "Raw privacy detections in pixels of the source picture",
+    ("frame_index", "kind", "x", "y", "w", "h"),
+    column("frame_index", pa.int64(), "Frame"),
+    column("kind", TEXT, "face, text, screen, plate or person"),
+    column("x", REAL, "Left", unit="px"),
+    column("y", REAL, "Top", unit="px"),
+    column("w", REAL, "Width", unit="px"),
+    column("h", REAL, "Height", unit="px"),
+    column("score", REAL, "Detector score, 0-1"),
+    column("model", TEXT, "Detector"),
+    column("model_version", TEXT, "Digest of the model file"),
+)
+
+_ALIGNMENT_COLUMNS = (
+    column("method", TEXT, "How the clock was aligned"),
+    column("offset_ns", TIME, "t_session = (1 + drift_ppm*1e-6) * t_device + offset_ns", unit="ns"),
+    column("drift_ppm", REAL, "Device clock drift against the camera", unit="ppm"),
+    column(
+        "drift_sd_ppm", REAL, "Standard uncertainty of the drift; drift is shrunk to 0 where it is large", unit="ppm"
+    ),
+    column("residual_ms", REAL, "Robust RMS of the windows about the line", unit="ms"),
+    column("max_residual_ms", REAL, "Worst window", unit="ms"),
+    column("correlation", REAL, "Explained share of the visual rotation, 0-1"),
+    column("confidence", REAL, "0-1"),
+    column("window_count", pa.int32(), "Windows that agree"),
+    *quaternion("camera_from_sensor", "Rotation of sensor axes into camera axes"),
+    *vector("gyro_bias_{axis}_rad_s", "rad/s", "Gyro bias, sensor axes"),
+)
+
+CLOCK_ALIGNMENTS = _restricted(
+    "clock_alignments",
+    "Each stream's clock against the camera's, measured, or refused",
+    ("stream_id",),
+    column("stream_id", TEXT, "The rig's name for the stream"),
+    column("placement", TEXT, "Where it is worn"),
+    *_ALIGNMENT_COLUMNS,
+    column("is_accepted", pa.bool_(), "Inside the limits"),
+    column("reason", TEXT, "Reason code where refused", is_nullable=True),
+)
+
+IMU_WINDOW_SIZE = 8
+"""Samples per frame in `imu_window`: 30 fps against 200 Hz is 6.7 native samples, so 8 loses none."""
+
+_SYNCED_COLUMNS = (
+    column("frame_index", pa.int64(), "Frame"),
+    column("placement", TEXT, "Where the sensor is worn"),
+    column("t_ns", TIME, "Session time of the frame", unit="ns"),
+    *vector("accel_{axis}_m_s2", "m/s^2", "Specific force at the frame, camera axes, anti-aliased"),
+    *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity at the frame, camera axes, anti-aliased"),
+    *quaternion("orientation", "Rotation of camera axes into a level frame: z up, x along the first view"),
+    column(
+        "imu_window",
+        pa.list_(pa.float32()),
+        f"{IMU_WINDOW_SIZE} x (accel xyz, gyro xyz) of the frame's interval, row-major, camera axes",
+    ),
+    column("has_gap", pa.bool_(), "No native sample near the frame: values are held, not measured"),
+)
+
+SYNCED_FRAMES = _restricted(
+    "synced_frames",
+    "Each frame with each inertial stream on the camera's clock: one row per frame and stream",
+    ("stream_id", "frame_index"),
+    column("stream_id", TEXT, "The rig's name for the stream"),
+    *_SYNCED_COLUMNS,
+)
+
+REDACTIONS = _restricted(
+    "redactions",
+    "What is hidden in which frame, and why",
+    ("frame_index", "track_id"),
+    column("frame_index", pa.int64(), "Frame"),
+    column("track_id", pa.int64(), "Track within the session"),
+    column("kind", TEXT, "face, text, screen, plate, person or private"),
+    column("x", REAL, "Left", unit="px"),
+    column("y", REAL, "Top", unit="px"),
+    column("w", REAL, "Width", unit="px"),
+    column("h", REAL, "Height", unit="px"),
+    column("source", TEXT, "detected, tracked, interpolated, padded or private_time"),
+    column("score", REAL, "Detector score, or that of the track's nearest detection"),
+)
+
+_VIDEO_COLUMNS = (
+    column("uri", TEXT, "Path of the anonymized file, relative to the zone's media folder"),
+    column("sha256", TEXT, "Digest of the file"),
+    column("bytes", pa.int64(), "Size", unit="B"),
+    column("codec", TEXT, "Codec"),
+    column("frame_count", pa.int64(), "Frames, equal to the source's"),
+    column("redacted_frame_count", pa.int64(), "Frames with something hidden"),
+    column("copied_fraction", REAL, "Share of frames copied bit-exact from the source"),
+    column("audit_frames", pa.int64(), "Rendered frames on which the audit ran"),
+    column("audit_residual_faces", pa.int64(), "Faces that the audit still found"),
+    column("seeded_recall", REAL, "Share of planted faces that the session's detector found"),
+    column("renderer_version", TEXT, "Renderer"),
+    column("model_version", TEXT, "Digest of the detector's model file"),
+)
+
+ANONYMIZED_VIDEOS = _restricted(
+    "anonymized_videos", "The rendered files and their audit; not yet published", (), *_VIDEO_COLUMNS
+)
+
+ANNOTATIONS = _restricted(
+    "annotations",
+    "What human annotators drew, as written",
+    ("annotation_id", "source_file_sha256"),
+    column("annotation_id", TEXT, "The tool's id"),
+    column("annotator", TEXT, "Keyed pseudonym of the annotator"),
+    column("tool", TEXT, "Tool"),
+    column("tool_version", TEXT, "Tool's version"),
+    column("layer", TEXT, "activity, action or step"),
+    column("start_ns", TIME, "Start, session time", unit="ns"),
+    column("end_ns", TIME, "End, exclusive", unit="ns"),
+    column("verb", TEXT, "Verb as written, canonical where known", is_nullable=True),
+    column("noun", TEXT, "Noun as written, canonical where known", is_nullable=True),
+    column("text", TEXT, "Free text", is_nullable=True),
+    column("attributes", TEXT, "JSON"),
+    column("created_at_utc", UTC, "When it was drawn, where the tool says", is_nullable=True),
+    column("source_file_sha256", TEXT, "Digest of the file it came from"),
+)
+
+_SEGMENT_COLUMNS = (
+    column("segment_id", TEXT, "Stable id within the session"),
+    column("layer", TEXT, "activity, action or step"),
+    column("start_ns", TIME, "Start, session time", unit="ns"),
+    column("end_ns", TIME, "End, exclusive", unit="ns"),
+    column("verb", TEXT, "Verb", is_nullable=True),
+    column("noun", TEXT, "Noun", is_nullable=True),
+    column("label", TEXT, "Label of the layer"),
+    column("source", TEXT, "worker_marker, annotator or model"),
+    column("annotator_count", pa.int32(), "Annotators who saw this span"),
+    column("agreement", REAL, "Share of the others who agree", is_nullable=True),
+    column("confidence", REAL, "0-1"),
+    column("model", TEXT, "Model, where one proposed it", is_nullable=True),
+    column("model_version", TEXT, "Its version", is_nullable=True),
+)
+
+SEGMENTS = _restricted(
+    "segments",
+    "Labelled spans of every source, no overlap within a layer",
+    ("segment_id",),
+    *_SEGMENT_COLUMNS,
+)
+
+
+def _published(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
+    return TableContract(
+        name=name,
+        zone=PUBLISHED,
+        description=description,
+        columns=(DAY, PARTICIPANT, PUBLIC_SESSION, *columns),
+        partition_by=PARTICIPANT_DAY,
+        key=("session_pseudonym", *key),
+    )
+
+
+EPISODES = _published(
+    "episodes",
+    "One attempt at a task (or one free recording), trimmed, with its anonymized media",
+    ("episode_id",),
+    column("episode_id", TEXT, "Stable id"),
+    column("task_id", TEXT, "Entry of task_catalog; null for free recording", is_nullable=True),
+    column("task_text", TEXT, "Instruction in English; null for free recording", is_nullable=True),
+    column("start_ns", TIME, "Start, session time", unit="ns"),
+    column("end_ns", TIME, "End, exclusive", unit="ns"),
+    column("frame_start", pa.int64(), "First frame"),
+    column("frame_end", pa.int64(), "Frame after the last"),
+    column("outcome", TEXT, "success, failure or unknown"),
+    column("quality_score", REAL, "0-1; how it is made up is in the guide to the labels"),
+    column("media_uri", TEXT, "Anonymized file, relative to published/media"),
+    column("environment", TEXT, "home, kitchen, workshop, shop, street, field or other"),
+    column("country", TEXT, "ISO 3166-1 alpha-2"),
+    column("placements", pa.list_(pa.string()), "Where sensors were worn"),
+    column("handedness", TEXT, "As the worker told", is_nullable=True),
+)
+
+PUBLISHED_SEGMENTS = _published("segments", "Labelled spans of every source", ("segment_id",), *_SEGMENT_COLUMNS)
+PUBLISHED_FRAMES = _published("frames", "One row per frame of every published video", ("frame_index",), *_FRAME_COLUMNS)
+PUBLISHED_SYNCED_FRAMES = _published(
+    "synced_frames",
+    "Each frame with each sensor on the camera's clock: one row per frame and placement",
+    ("placement", "frame_index"),
+    *_SYNCED_COLUMNS,
+)
+PUBLISHED_CLOCK_ALIGNMENTS = _published(
+    "clock_alignments",
+    "How each sensor's clock was measured",
+    ("placement",),
+    column("placement", TEXT, "Where the sensor is worn"),
+    *_ALIGNMENT_COLUMNS,
+)
+PUBLISHED_VIDEOS = _published("anonymized_videos", "Anonymized files and their audit", (), *_VIDEO_COLUMNS)
+
+WORKER_DAY_COPIES = {
+    "segments": PUBLISHED_SEGMENTS,
+    "frames": PUBLISHED_FRAMES,
+    "synced_frames": PUBLISHED_SYNCED_FRAMES,
+    "clock_alignments": PUBLISHED_CLOCK_ALIGNMENTS,
+    "anonymized_videos": PUBLISHED_VIDEOS,
+}
+"""Restricted tables by name, and the pseudonymised copy that a lab sees."""
+
+ALL_TABLES = (
+    SESSIONS,
+    SENSOR_SAMPLES,
+    FRAMES,
+    DETECTIONS,
+    CLOCK_ALIGNMENTS,
+    SYNCED_FRAMES,
+    REDACTIONS,
+    ANONYMIZED_VIDEOS,
+    ANNOTATIONS,
+    SEGMENTS,
+    ledgers.QUARANTINE,
+    ledgers.ARRIVALS,
+    ledgers.WORKER_DAYS,
+    ledgers.CONSENTS,
+    EPISODES,
+    *WORKER_DAY_COPIES.values(),
+    ledgers.TASK_CATALOG,
+    ledgers.CATALOG,
+)

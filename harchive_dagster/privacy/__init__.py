@@ -1,0 +1,1 @@
+"""Detect, track, redact, render, audit; pseudonyms and consent. Fails closed."""

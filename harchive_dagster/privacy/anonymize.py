@@ -1,0 +1,99 @@
+"""One session's recording made fit to be seen: rendered, audited, tried with planted faces, kept under its digest.
+
+The steps are in `rendering`, `audit` and `contact_sheet`; whether the figures are good enough is judged by the suite.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harchive_dagster.privacy.audit import AuditReport, audit_rendered, seeded_recall
+from harchive_dagster.privacy.contact_sheet import contact_sheet
+from harchive_dagster.privacy.detection import Detector
+from harchive_dagster.privacy.redaction import Redaction
+from harchive_dagster.privacy.rendering import RenderReport, render_anonymized
+from harchive_dagster.recording.decoding import iterate_frames
+
+AUDIT_EVERY = 10
+"""Frames between two audited ones: at 30 fps nothing is on screen for a third of a second without being looked at."""
+
+AUDIT_THRESHOLD = 0.5
+"""Above the detection threshold on purpose: the audit asks who can be recognised, detection asks who might be there."""
+
+_RECALL_FRAMES = 8
+_SHEET_TILES = 8
+
+
+@dataclass(frozen=True)
+class AnonymizedVideo:
+    """A rendered file and everything that was found out about it."""
+
+    path: Path
+    render: RenderReport
+    audit: AuditReport
+    seeded_recall: float
+    sheet_png: bytes
+
+
+def anonymize(
+    source: Path,
+    folder: Path,
+    name: str,
+    redactions: Sequence[Redaction],
+    pts_ns: NDArray[np.int64],
+    *,
+    detector: Detector,
+    audit_detector: Detector,
+) -> AnonymizedVideo:
+    """Render one recording and audit what came out.
+
+    Args:
+        source: the recording.
+        folder: where the file is kept, as `<name>-<start of its digest>.mp4`; created.
+        name: of the session.
+        redactions: what to hide.
+        pts_ns: int64 [N], session time of the source's frames.
+        detector: the one that looked at the session; tried on planted faces.
+        audit_detector: one that works at another operating point.
+
+    Raises:
+        RecordingError, PrivacyError: it could not be rendered; no file is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{name}.rendered.mp4"
+    try:
+        report = render_anonymized(source, draft, redactions)
+        audit = audit_rendered(
+            draft,
+            pts_ns,
+            redactions,
+            detector=audit_detector,
+            sample_every=AUDIT_EVERY,
+            score_threshold=AUDIT_THRESHOLD,
+        )
+        # Planted into the rendered pictures: same light and clutter, and no second decoding of what nobody may see.
+        recall = seeded_recall(_spread_frames(draft, len(pts_ns)), detector, seed=0)
+        sheet = contact_sheet(draft, _telling_frames(redactions, len(pts_ns)))
+        path = folder / f"{name}-{report.sha256[:16]}.mp4"
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return AnonymizedVideo(path, report, audit, recall, sheet)
+
+
+def _spread_frames(video: Path, frame_count: int) -> list[NDArray[np.uint8]]:
+    wanted = set(np.linspace(0, frame_count - 1, _RECALL_FRAMES).astype(int).tolist())
+    pictures: list[NDArray[np.uint8]] = []
+    for decoded in iterate_frames(video):
+        if decoded.frame_index in wanted:
+            pictures.append(decoded.frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))  # noqa: PERF401
+    return pictures
+
+
+def _telling_frames(redactions: Sequence[Redaction], frame_count: int) -> list[int]:
+    """Frames in which something is hidden, evenly; the whole clip where there are none."""
+    hidden = sorted({redaction.frame_index for redaction in redactions}) or list(range(frame_count))
+    return [hidden[index] for index in np.linspace(0, len(hidden) - 1, _SHEET_TILES).astype(int)]

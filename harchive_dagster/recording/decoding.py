@@ -1,0 +1,147 @@
+"""Pictures in presentation order with exact session times. What is seen in them is `look`'s business."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harchive_dagster.errors import RecordingError
+from harchive_dagster.recording.container import open_video, ticks_to_ns, unreadable, video_stream
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_PLANAR_LUMA_8_BIT = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
+"""Formats whose first plane is the 8-bit luma itself: no conversion needed."""
+
+_FULL_RANGE: NDArray[np.uint8] = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Studio range 16-235 stretched to 0-255 (ITU-R BT.709), so that "black" means the same for every camera."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFrame:
+    """One decoded picture.
+
+    Attributes:
+        frame_index: 0, 1, 2, ... in presentation order.
+        pts_ns: session time, zero at the first frame.
+        is_keyframe: the decoder can start here.
+        frame: the coded picture. Display rotation (a phone's portrait flag) is NOT applied: width and height are
+            those of the coded picture, and so are all pixel coordinates derived from it.
+    """
+
+    frame_index: int
+    pts_ns: int
+    is_keyframe: bool
+    frame: "av.VideoFrame"
+
+
+def iterate_frames(path: Path | str, *, threads: Literal[1, "auto"] = 1) -> Iterator[DecodedFrame]:
+    """Decode a video from its first to its last frame.
+
+    Args:
+        path: the video file.
+        threads: 1, or "auto" to let the codec use frame and slice threads.
+
+    Yields:
+        Frames in presentation order; `pts_ns` is strictly increasing.
+
+    Raises:
+        RecordingError: VIDEO_UNREADABLE when the file cannot be opened, a picture cannot be decoded (also when
+            the decoder conceals the damage), fewer pictures than coded frames come out, a picture has no time,
+            time does not increase, or nothing can be decoded.
+    """
+    with open_video(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = 1 if threads == 1 else 0
+        stream.thread_type = "NONE" if threads == 1 else "AUTO"
+        first_ticks: int | None = None
+        last_ns = -1
+        index = 0
+        for frame in _decoded(container, stream, path):
+            if frame.pts is None:
+                raise unreadable(path, f"has no presentation time at frame {index}", frame_index=index)
+            first_ticks = frame.pts if first_ticks is None else first_ticks
+            pts_ns = int(ticks_to_ns(np.array([frame.pts - first_ticks], dtype=np.int64), stream)[0])
+            if pts_ns <= last_ns:
+                raise unreadable(
+                    path,
+                    f"goes back in time at frame {index}: {pts_ns} ns after {last_ns} ns",
+                    frame_index=index,
+                    pts_ns=pts_ns,
+                    previous_pts_ns=last_ns,
+                )
+            yield DecodedFrame(index, pts_ns, bool(frame.key_frame), frame)
+            last_ns = pts_ns
+            index += 1
+        if not index:
+            raise unreadable(path, "has a video track without a single frame")
+
+
+def small_luma(frame: "av.VideoFrame", *, longest_px: int = 480) -> NDArray[np.uint8]:
+    """The brightness of a picture, small enough to measure every frame.
+
+    Args:
+        frame: any 8-bit or deeper pixel format.
+        longest_px: length of the longer side of the result; smaller pictures keep their size.
+
+    Returns:
+        uint8 [h, w], full range (0 black, 255 white) whatever range the file uses.
+    """
+    import cv2
+    from av.video.reformatter import ColorRange
+
+    if frame.format.name not in _PLANAR_LUMA_8_BIT:
+        frame = frame.reformat(format="gray", dst_color_range=ColorRange.JPEG)
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)
+    luma: NDArray[np.uint8] = rows[: frame.height, : frame.width]
+    scale = longest_px / max(frame.width, frame.height)
+    if scale < 1.0:
+        size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
+        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    is_full_range = frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == ColorRange.JPEG
+    return luma.copy() if is_full_range else np.take(_FULL_RANGE, luma)
+
+
+def _decoded(container: "InputContainer", stream: "VideoStream", path: Path | str) -> "Iterator[av.VideoFrame]":
+    import av
+
+    shown = count = 0
+    time_s = 0.0
+    try:
+        for packet in container.demux(stream):
+            # A packet cut by the end of the file is swallowed silently when the codec runs several threads.
+            if packet.is_corrupt:
+                raise _damaged(path, count, time_s)
+            shown += bool(packet.size) and not packet.is_discard
+            for frame in packet.decode():
+                # A concealed error smears the old picture over the new: a face may hide in it.
+                if frame.is_corrupt:
+                    raise _damaged(path, count, time_s)
+                time_s = frame.time if frame.time is not None else time_s
+                yield frame
+                count += 1
+    except av.FFmpegError as error:
+        raise _damaged(path, count, time_s) from error
+    if count != shown:
+        raise unreadable(
+            path,
+            f"holds {shown} coded frames, but {count} could be decoded",
+            coded_frames=shown,
+            decoded_frames=count,
+        )
+
+
+def _damaged(path: Path | str, count: int, time_s: float) -> RecordingError:
+    return unreadable(
+        path,
+        f"is damaged: the last good frame is {count - 1}, {time_s:.3f} s",
+        last_good_frame=count - 1,
+        last_good_s=time_s,
+    )

@@ -1,0 +1,40 @@
+"""Dagster resources. Each hands out a plain library object, so that nothing below ever sees Dagster."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from harchive_dagster.lake.tables import Lake
+from harchive_dagster.landing.intake import Landing
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+
+
+class LandingResource(dg.ConfigurableResource[Landing]):
+    """Where uploads and annotators' files arrive."""
+
+    uploads: str
+    annotations: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Landing:  # noqa: ARG002 -- Dagster's signature
+        """The plain object."""
+        return Landing(Path(self.uploads), Path(self.annotations))
+
+
+class LakeResource(dg.ConfigurableResource[Lake]):
+    """Where tables and media live."""
+
+    root: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Lake:  # noqa: ARG002 -- Dagster's signature
+        """The plain object."""
+        return Lake(Path(self.root))
+
+
+class PseudonymResource(dg.ConfigurableResource[Pseudonymiser]):
+    """The pseudonym key. Given as an environment variable, so that neither the UI nor the run config holds it."""
+
+    key: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Pseudonymiser:  # noqa: ARG002 -- Dagster's signature
+        """The plain object."""
+        return Pseudonymiser(self.key.encode())

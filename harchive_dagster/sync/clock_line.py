@@ -1,0 +1,169 @@
+"""Offset and drift from many short windows, each timed on its own against a fixed map. The coarse search and the
+verdict are made elsewhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harchive_dagster.sync.interval_rates import SampledSignal
+from harchive_dagster.sync.lag_search import VisualRates, gyro_means, is_covered
+
+_WINDOW_S = (3.0, 20.0)
+_WINDOWS_WANTED = 5
+"""A 20 s clip gives five windows of 4 s; from 100 s on windows have 20 s, where one alone is timed to under 1 ms."""
+
+_WINDOW_SCORE_MIN = 0.3
+_WINDOW_SD_MAX_S = 0.005
+_WINDOW_INTERVALS_MIN = 30
+
+_REACH_STEP_S = 0.010
+_REACH_BASE_S = 0.030
+_REACH_PER_S = 400e-6
+_REACH_MAX_S = 0.5
+"""A window is looked for where 400 ppm could have carried it, but not farther: steps repeat after half a second."""
+
+_DRIFT_PRIOR = 50e-6
+"""Crystals of phones and caps differ by some 20 ppm, rarely by 100: prior standard deviation of the drift."""
+
+CAUCHY_SCALE = 2.385
+"""Standard deviations at which the Cauchy weight is one half: 95 % efficient on Gaussian errors (Holland & Welsch)."""
+
+_FLOOR_S = 0.0003
+"""Windows differ by this much for reasons their noise does not show (near objects, rolling shutter)."""
+
+
+@dataclass(frozen=True, eq=False)
+class WindowLags:
+    """Every window that could be timed: centre, lag, standard deviation, in seconds of the session; [W] each."""
+
+    centre_s: NDArray[np.float64]
+    lag_s: NDArray[np.float64]
+    sd_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClockLine:
+    """`lag(t) = lag_s + slope * (t - centre_s)` over session time t.
+
+    Attributes:
+        centre_s: the windows' centre of gravity, where offset and drift are independent.
+        lag_s: session time minus device time there.
+        slope: 1e6 * slope is the drift in ppm of session time.
+        slope_sd: its standard uncertainty, prior included.
+    """
+
+    centre_s: float
+    lag_s: float
+    slope: float
+    slope_sd: float
+
+    def at(self, t_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lag at session times."""
+        return self.lag_s + self.slope * (t_s - self.centre_s)
+
+
+def time_windows(visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.float64], line: ClockLine) -> WindowLags:
+    """Time each window with the map held fixed.
+
+    A grid around the line's prediction finds the right valley, Gauss-Newton its bottom; the curvature there gives the
+    standard deviation. All windows are worked on at once.
+
+    Args:
+        visual: the visual rates.
+        gyro: the high-passed gyro.
+        mapping: 3 x 3, gyro row vectors times this give visual rates.
+        line: where the windows are expected.
+
+    Returns:
+        The windows with enough motion to tell.
+    """
+    span_s = float(visual.edges_s[-1] - visual.edges_s[0])
+    length_s = float(np.clip(span_s / _WINDOWS_WANTED, *_WINDOW_S))
+    middles = (visual.edges_s[1:] + visual.edges_s[:-1]) / 2
+    window = ((middles - visual.edges_s[0]) / span_s * max(1, round(span_s / length_s))).astype(np.intp)
+    count = int(window.max()) + 1
+    expected = line.at(middles)
+    weight = _trust(visual, gyro, mapping, expected)
+    totals = _sums(window, weight, count)
+    centre_s = _sums(window, weight * middles, count) / np.maximum(totals, 1.0)
+    around = line.at(centre_s)
+
+    def misfit(lag_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        error = visual.high_passed - gyro_means(visual.edges_s, gyro, lag_s[window]) @ mapping
+        return _sums(window, weight * (error**2).sum(axis=1), count)
+
+    reach_s = min(_REACH_BASE_S + _REACH_PER_S * span_s, _REACH_MAX_S)
+    shifts = np.arange(-reach_s, reach_s + _REACH_STEP_S / 2, _REACH_STEP_S)
+    lag_s = around + shifts[np.argmin([misfit(around + shift) for shift in shifts], axis=0)]
+    for _ in range(6):
+        step, curvature = _newton_step(visual, gyro, mapping, window, weight, lag_s)
+        lag_s = lag_s + np.clip(step, -_REACH_STEP_S, _REACH_STEP_S)
+    left = misfit(lag_s)
+    energy = _sums(window, weight * (visual.high_passed**2).sum(axis=1), count)
+    sd_s = np.sqrt(left / np.maximum(3.0 * totals, 1.0) / np.maximum(curvature, 1e-30))
+    is_timed = (totals >= _WINDOW_INTERVALS_MIN) & (left < (1.0 - _WINDOW_SCORE_MIN) * energy)
+    is_timed &= sd_s < _WINDOW_SD_MAX_S
+    return WindowLags(centre_s[is_timed], lag_s[is_timed], sd_s[is_timed])
+
+
+def fit_line(windows: WindowLags) -> ClockLine:
+    """Robust line through the windows' lags: iterated Cauchy weights; the slope is then weighed against a prior.
+
+    The prior (0 +- 50 ppm) decides where a recording is too short to show its drift, and is without effect where it
+    is long: over 20 s the slope ends nearer to 0 with an uncertainty near 40 ppm, over minutes it follows the windows.
+    The lag at the centre does not depend on it.
+
+    Args:
+        windows: at least one.
+    """
+    base = 1.0 / (windows.sd_s**2 + _FLOOR_S**2)
+    weight = base
+    lag_s, slope, centre_s, information, excess = float(windows.lag_s[0]), 0.0, 0.0, 0.0, 1.0
+    for _ in range(20):
+        centre_s = float(np.average(windows.centre_s, weights=weight))
+        since = windows.centre_s - centre_s
+        lag_s = float(np.average(windows.lag_s, weights=weight))
+        information = float((weight * since**2).sum())
+        slope = float((weight * since * (windows.lag_s - lag_s)).sum()) / max(information, 1e-9)
+        normed = (windows.lag_s - lag_s - slope * since) * np.sqrt(base)
+        # Windows that scatter more than their noise says widen the weights and the uncertainty alike.
+        excess = max(1.0, 1.4826 * float(np.median(np.abs(normed))))
+        weight = base / (1.0 + (normed / (excess * CAUCHY_SCALE)) ** 2)
+    variance = excess**2 / max(information, 1e-9)
+    share = _DRIFT_PRIOR**2 / (_DRIFT_PRIOR**2 + variance)
+    return ClockLine(centre_s, lag_s, share * slope, float(np.sqrt(share * variance)))
+
+
+def _trust(
+    visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.float64], lag_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Cauchy weight of every interval: a near object that filled the picture for a moment must not move a window."""
+    is_both = visual.is_usable & is_covered(visual.edges_s, gyro, lag_s)
+    error = np.linalg.norm(visual.high_passed - gyro_means(visual.edges_s, gyro, lag_s) @ mapping, axis=1)
+    scale = CAUCHY_SCALE * 1.4826 * float(np.median(error[is_both])) if is_both.any() else 1.0
+    return np.where(is_both, 1.0 / (1.0 + (error / max(scale, 1e-9)) ** 2), 0.0)
+
+
+def _sums(window: NDArray[np.intp], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Sum of the values of each window."""
+    return np.bincount(window, values, count).astype(np.float64, copy=False)
+
+
+def _newton_step(
+    visual: VisualRates,
+    gyro: SampledSignal,
+    mapping: NDArray[np.float64],
+    window: NDArray[np.intp],
+    weight: NDArray[np.float64],
+    lag_s: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lag = lag_s[window]
+    start_s, end_s = visual.edges_s[:-1] - lag, visual.edges_s[1:] - lag
+    # The mean over an interval changes with the lag by the difference of the signal at the interval's ends.
+    change = (gyro.value_at(start_s) - gyro.value_at(end_s)) / (end_s - start_s)[:, None] @ mapping
+    error = visual.high_passed - gyro_means(visual.edges_s, gyro, lag) @ mapping
+    curvature = _sums(window, weight * (change**2).sum(axis=1), len(lag_s))
+    slope = _sums(window, weight * (change * error).sum(axis=1), len(lag_s))
+    return slope / np.maximum(curvature, 1e-30), curvature

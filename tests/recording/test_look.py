@@ -1,0 +1,151 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from harchive_dagster.errors import SettingsError
+from harchive_dagster.recording.look import look
+
+FOCAL_PX = 240.0
+
+
+@dataclass(frozen=True)
+class FoundBox:
+    kind: str
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+
+
+class CountingDetector:
+    name = "counting"
+    version = "1"
+
+    def __init__(self):
+        self.pictures = []
+
+    def detect(self, rgb):
+        self.pictures.append(rgb)
+        return [FoundBox("face", 1.0, 2.0, 3.0, 4.0, 0.5)]
+
+
+def _detected(observations):
+    return np.flatnonzero(observations.is_detected).tolist()
+
+
+def _still(scene, count):
+    return [scene.seen(Rotation.identity())] * count
+
+
+def test_every_frame_has_one_row_with_its_time_and_its_rotation(make_clip, scene):
+    angles = np.cumsum([0.0, 0.01, 0.02, 0.015, -0.01, -0.02, 0.005])
+    pictures = [scene.seen(Rotation.from_rotvec([0, angle, 0])) for angle in angles]
+    times = [0, 40, 80, 150, 190, 230, 300]
+    observations, detections = look(make_clip(pictures, pts_ms=times), detector=None, focal_px=FOCAL_PX)
+    assert observations.pts_ns.tolist() == [time * 1_000_000 for time in times]
+    assert observations.is_keyframe[0]
+    assert np.allclose(observations.rotation_rad[1:, 1], np.diff(angles), atol=1e-3)
+    assert (observations.rotation_inliers[1:] > 40).all()
+    assert observations.rotation_inliers[0] == 0
+    assert (observations.sharpness > 0).all()
+    assert (observations.obstructed_fraction < 0.3).all()
+    assert not observations.is_detected.any()
+    assert detections == []
+
+
+def test_motion_is_given_at_source_width(make_clip, scene):
+    import cv2
+
+    pictures = [
+        cv2.resize(scene.seen(Rotation.from_rotvec([0, angle, 0])), (960, 540), interpolation=cv2.INTER_CUBIC)
+        for angle in (0.0, 0.03)
+    ]
+    observations, _ = look(make_clip(pictures), detector=None, focal_px=3 * FOCAL_PX)
+    assert observations.motion_px[1] == pytest.approx(0.03 * 3 * FOCAL_PX, rel=0.15)
+    assert observations.rotation_rad[1, 1] == pytest.approx(0.03, abs=1e-3)
+
+
+def test_detection_runs_on_the_first_and_last_frame_and_at_the_stride_between(make_clip, scene):
+    detector = CountingDetector()
+    observations, detections = look(make_clip(_still(scene, 13)), detector=detector, detect_every=5)
+    assert _detected(observations) == [0, 5, 10, 12]
+    assert [detection.frame_index for detection in detections] == [0, 5, 10, 12]
+    assert {(picture.shape, picture.dtype) for picture in detector.pictures} == {((180, 320, 3), np.dtype(np.uint8))}
+    assert (detections[0].kind, detections[0].x, detections[0].h, detections[0].score) == ("face", 1.0, 4.0, 0.5)
+
+
+@pytest.mark.parametrize("hard", ["dark", "fast"])
+def test_detection_is_denser_in_dark_and_fast_pictures(make_clip, scene, hard):
+    turns = [0.035 * index if hard == "fast" else 0.0 for index in range(9)]
+    pictures = [scene.seen(Rotation.from_rotvec([0, turn, 0])) for turn in turns]
+    if hard == "dark":
+        pictures = [(16 + 0.25 * picture).astype(np.uint8) for picture in pictures]
+    observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=4, focal_px=FOCAL_PX)
+    assert _detected(observations) == [0, 2, 4, 6, 8]
+
+
+def test_detection_runs_at_once_after_a_scene_cut(make_clip, scene):
+    pictures = _still(scene, 4) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 4
+    observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=100)
+    assert _detected(observations) == [0, 4, 7]
+    assert observations.rotation_inliers[4] == 0
+
+
+def test_nothing_is_computed_from_private_time(make_clip, panning):
+    detector = CountingDetector()
+    path = make_clip(panning(12))
+    observations, _ = look(
+        path, detector=detector, detect_every=1, private_intervals_ns=[(160_000_000, 280_000_000)], focal_px=FOCAL_PX
+    )
+    private = slice(4, 7)  # frames at 160, 200 and 240 ms; the one at 280 ms is public again
+    assert _detected(observations) == [0, 1, 2, 3, 7, 8, 9, 10, 11]
+    assert len(detector.pictures) == 9
+    for name in ("sharpness", "luma_mean", "luma_std", "clipped_fraction", "obstructed_fraction", "motion_px"):
+        assert not getattr(observations, name)[private].any()
+    assert not observations.rotation_rad[4:8].any()  # also none across the interval's end
+    assert not observations.rotation_inliers[4:8].any()
+    assert (observations.rotation_inliers[[3, 8]] > 0).all()
+    assert observations.pts_ns[5] == 200_000_000
+
+
+def test_detection_is_forced_on_both_sides_of_private_time(make_clip, scene):
+    observations, _ = look(
+        make_clip(_still(scene, 12)),
+        detector=CountingDetector(),
+        detect_every=100,
+        private_intervals_ns=[(160_000_000, 280_000_000)],
+    )
+    assert _detected(observations) == [0, 3, 7, 11]
+
+
+def test_a_wholly_private_recording_still_has_its_rows(make_clip, panning):
+    detector = CountingDetector()
+    observations, detections = look(make_clip(panning(4)), detector=detector, private_intervals_ns=[(0, 10**12)])
+    assert len(observations) == 4
+    assert (detector.pictures, detections) == ([], [])
+
+
+def test_progress_counts_the_frames(make_clip, panning):
+    counts = []
+    look(make_clip(panning(4)), detector=None, progress=counts.append)
+    assert counts == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [({"detect_every": 0}, "detect_every is 0"), ({"private_intervals_ns": [(5, 3)]}, "ends before it starts")],
+)
+def test_settings_that_make_no_sense_are_refused_before_decoding(tmp_path, settings, match):
+    with pytest.raises(SettingsError, match=match):
+        look(tmp_path / "never_opened.mp4", detector=None, **settings)
+
+
+@pytest.mark.realdata
+def test_real_views_are_measured_and_not_obstructed(realdata):
+    observations, _ = look(realdata / "egocentric_two_faces.mp4", detector=None)
+    assert len(observations) == 14
+    assert observations.obstructed_fraction.max() < 0.3
+    assert (observations.rotation_inliers[1:] > 0).mean() > 0.9

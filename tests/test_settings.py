@@ -1,0 +1,52 @@
+"""Settings come from the environment, are checked at once, and never hold the key."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from harchive_dagster.errors import SettingsError
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+from harchive_dagster.settings import Settings, pseudonym_key
+from harchive_dagster.worker_day import WorkerDay
+
+
+def test_defaults_need_no_environment():
+    settings = Settings.from_environment({})
+    assert settings.landing == Path.cwd() / "var/landing"
+    assert (settings.nightly_at, settings.timezone) == ("0 2 * * *", "Asia/Kolkata")
+
+
+def test_values_come_from_the_environment():
+    settings = Settings.from_environment({"HARCHIVE_LAKE": "/data/lake", "HARCHIVE_FIRST_DAY": "2026-02-01"})
+    assert (settings.lake, settings.first_day) == (Path("/data/lake"), date(2026, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HARCHIVE_FIRST_DAY", "yesterday", "HARCHIVE_FIRST_DAY='yesterday' is not a day"),
+        ("HARCHIVE_NIGHTLY_AT", "2 o'clock", "is not a cron expression"),
+        ("HARCHIVE_TIMEZONE", "Mars/Olympus", "is not a time zone"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_with_its_mend(name, value, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        Settings.from_environment({name: value})
+    assert caught.value.mend
+
+
+def test_a_missing_key_says_how_to_make_one():
+    with pytest.raises(SettingsError, match="openssl rand"):
+        pseudonym_key({})
+
+
+def test_a_short_key_is_refused():
+    with pytest.raises(SettingsError, match="at least 16"):
+        Pseudonymiser(b"short")
+
+
+@pytest.mark.parametrize("worker_id", ["", "a", "UPPER", "has space", "../up", "dot.ted", "a" * 65])
+def test_worker_ids_that_are_no_identifiers_address_no_worker_day(worker_id):
+    with pytest.raises(SettingsError, match="is not of the form"):
+        WorkerDay(date(2026, 3, 2), worker_id)
