@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Detection:
-    """Something that may identify a person, in pixels of the source picture as coded: before any resize, display rotation not applied.
+    """Something that may identify a person, in pixels of the source picture as coded (display rotation not applied).
 
     `x`, `y` is the top-left corner; both may lie outside the picture when something is cut by its border.
     """
