@@ -92,6 +92,14 @@ def data_docs(out: Path) -> None:
     click.echo(f"open {index}")
 
 
+@cli.command("tables")
+def tables() -> None:
+    """Print the page of all tables, with every column's type, unit and meaning."""
+    from harchive_dagster.lake.documentation import table_pages
+
+    click.echo(table_pages(), nl=False)
+
+
 def main() -> None:
     """Entry point of the console script."""
     try:

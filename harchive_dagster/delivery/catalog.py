@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.contract import CONTRACT_VERSION, PUBLISHED, TableContract
+from harchive_dagster.lake.documentation import describe_columns
 from harchive_dagster.lake.tables import Lake
 
 
@@ -30,16 +31,5 @@ def _entry(lake: Lake, contract: TableContract) -> dict[str, object]:
         "row_count": rows.num_rows,
         "first_day": days["min"],
         "last_day": days["max"],
-        "columns": json.dumps([describe_column(field) for field in contract.columns]),
-    }
-
-
-def describe_column(field: pa.Field) -> dict[str, str]:
-    """A column as a person reads it."""
-    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    return {
-        "name": field.name,
-        "type": f"{field.type}{'?' if field.nullable else ''}",
-        "unit": metadata.get("unit", ""),
-        "description": metadata.get("description", ""),
+        "columns": json.dumps(describe_columns(contract)),
     }

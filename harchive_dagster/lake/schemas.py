@@ -272,7 +272,7 @@ EPISODES = _published(
     column("frame_start", pa.int64(), "First frame"),
     column("frame_end", pa.int64(), "Frame after the last"),
     column("outcome", TEXT, "success, failure or unknown"),
-    column("quality_score", REAL, "0-1; how it is made up is in the guide to the labels"),
+    column("quality_score", REAL, "0-1: geometric mean of visibility, sharpness, sync, continuity and activity"),
     column("media_uri", TEXT, "Anonymized file, relative to published/media"),
     column("environment", TEXT, "home, kitchen, workshop, shop, street, field or other"),
     column("country", TEXT, "ISO 3166-1 alpha-2"),

@@ -67,6 +67,11 @@ class House:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
 
+    def overview(self) -> dg.ExecuteInProcessResult:
+        """Materialize the tables that span all worker-days."""
+        job = build_defs(**self.resources).resolve_job_def("overview")
+        return job.execute_in_process(instance=self.instance, raise_on_error=False)
+
     def add(self, **overrides: object) -> SessionTruth:
         """Put one small generated session into the landing folder."""
         spec = SessionSpec(**{"width_px": 480, "height_px": 272, "duration_s": 10.0, "serial": SERIAL} | overrides)
