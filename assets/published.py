@@ -12,6 +12,7 @@ from harchive_dagster.delivery.publishing import (
     publish_media,
     published_copy,
     without_free_words,
+    without_private_time,
 )
 from harchive_dagster.gates import StageEvents, StageGate
 from harchive_dagster.labels.task_catalog import load_task_catalog
@@ -20,7 +21,7 @@ from harchive_dagster.lake import ledgers, rows, schemas
 from harchive_dagster.lake.arrivals import finished_row
 from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED
 from harchive_dagster.lake.standing import standing_sessions
-from harchive_dagster.lake.tables import Lake
+from harchive_dagster.lake.tables import Lake, worker_day_key
 from harchive_dagster.landing.intake import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
@@ -74,7 +75,10 @@ def episodes(
     ]
     table = schemas.EPISODES.conform(rows_of_episodes)
     kept = {name: rows.only_sessions(sources[name], list(uris)) for name in SOURCES}
-    kept["segments"] = without_free_words(kept["segments"], load_taxonomy())
+    private_ns = {session.session_id: session.manifest.private_intervals_ns for session in published}
+    kept["synced_frames"] = without_private_time(kept["synced_frames"], private_ns)
+    kept["clock_alignments"] = kept["clock_alignments"].filter(kept["clock_alignments"].column("is_accepted"))
+    kept["segments"] = without_free_words(kept["segments"], load_taxonomy(), pseudonyms)
     kept["anonymized_videos"] = rows.with_uris(kept["anonymized_videos"], uris)
     media = lake.media_folder(PUBLISHED)
     yield from gate.publish(
@@ -83,7 +87,6 @@ def episodes(
                 schemas.WORKER_DAY_COPIES[name]: published_copy(kept[name], schemas.WORKER_DAY_COPIES[name], pseudonyms)
                 for name in SOURCES
             },
-            ledgers.WORKER_DAYS: ledgers.WORKER_DAYS.conform([finished_row(lake, worker_day, table, gate.rejected)]),
             schemas.EPISODES: table,
         },
         table.to_pandas(),
@@ -95,3 +98,6 @@ def episodes(
     keep = {uri.rpartition("/")[2] for uri in uris.values()}
     for name in drop_stale_media(media / media_folder(worker_day, pseudonyms), keep):
         context.log.info(f"removed published file {name}: no current row names it")
+    # Last of all: a run that dies before this line leaves the worker-day unfinished, and the sweep asks for it again.
+    finished = ledgers.WORKER_DAYS.conform([finished_row(lake, worker_day, table, gate.rejected)])
+    lake.replace(ledgers.WORKER_DAYS, worker_day_key(worker_day), finished, run_id=context.run.run_id)

@@ -51,6 +51,18 @@ class SessionRejectedError(HarchiveError):
         self.evidence = dict(evidence or {})
 
 
+class UnexpectedError(SessionRejectedError):
+    """Something that nobody foresaw went wrong with one session; its neighbours and withdrawals must still go on."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            Reason.UNEXPECTED_ERROR,
+            f"{type(error).__name__}: {str(error)[:300]}.",
+            mend="Report it with the run's log; running the worker-day again after a fix takes the session in.",
+            evidence={"error": type(error).__name__},
+        )
+
+
 class LandingError(SessionRejectedError):
     """An upload is not what its manifest says, or cannot be read."""
 

@@ -6,6 +6,7 @@ run of downstream alone would build on it.
 """
 
 import json
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from harchive_dagster.errors import SessionRejectedError
+from harchive_dagster.errors import HarchiveError, SessionRejectedError, UnexpectedError
 from harchive_dagster.lake import ledgers
 from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED, TableContract
 from harchive_dagster.lake.rows import without_sessions
+from harchive_dagster.lake.standing import arrival_of, require_same_arrival
 from harchive_dagster.lake.tables import Lake, PartitionKey, Written, worker_day_key
 from harchive_dagster.partitions import worker_days
 from harchive_dagster.quality.evaluation import Broken
@@ -67,6 +69,7 @@ class StageGate:
         self._rejections: dict[str, Rejection] = {}
         self._breaches: list[Broken] = []
         self._reports: list[dict[str, Any]] = []
+        require_same_arrival(lake, worker_day, stage)
 
     @property
     def rejected(self) -> Mapping[str, Reason]:
@@ -80,6 +83,12 @@ class StageGate:
             yield
         except SessionRejectedError as error:
             self.reject(session_id, error)
+        except HarchiveError:
+            raise
+        except Exception as error:
+            # One session must not stop its neighbours, nor keep a withdrawal among them from taking effect.
+            self._context.log.error(f"{session_id}: {traceback.format_exc()}")
+            self.reject(session_id, UnexpectedError(error))
 
     def reject(self, session_id: str, error: SessionRejectedError) -> None:
         """Set a session aside; its first reason stays."""
@@ -146,6 +155,7 @@ class StageGate:
             self._lake.replace(contract, keys[contract.zone], rows, run_id=self._context.run.run_id)
             for contract, rows in batches.items()
         ]
+        self._write_stage_run()
         yield dg.MaterializeResult(
             metadata={
                 **self._counts(written, accepted),
@@ -204,6 +214,12 @@ class StageGate:
             return dg.MetadataValue.md("none")
         rows = "\n".join(f"| {r.session_id} | {r.reason} | {r.detail} |" for r in self._rejections.values())
         return dg.MetadataValue.md(f"| session | reason | detail |\n|---|---|---|\n{rows}")
+
+    def _write_stage_run(self) -> None:
+        key = {**worker_day_key(self._worker_day), "stage": self._stage}
+        row = {**key, "arrival_digest": arrival_of(self._lake, self._worker_day)}
+        rows = ledgers.STAGE_RUNS.conform([row])
+        self._lake.replace(ledgers.STAGE_RUNS, key, rows, run_id=self._context.run.run_id)
 
     def _write_quarantine(self) -> None:
         now = datetime.now(UTC)

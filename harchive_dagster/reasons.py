@@ -27,4 +27,5 @@ class Reason(StrEnum):
     AUDIT_FOUND_FACES = "audit_found_faces"
     ANNOTATION_INVALID = "annotation_invalid"
     NO_EPISODE = "no_episode"
+    UNEXPECTED_ERROR = "unexpected_error"
     EXPECTATION_FAILED = "expectation_failed"

@@ -11,7 +11,7 @@ from harchive_dagster.lake.arrivals import unprocessed
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.arrivals import list_arrivals
 from harchive_dagster.landing.intake import Landing
-from harchive_dagster.sensors import run_request, unregistered_workers
+from harchive_dagster.sensors import in_window, run_request, unregistered_workers
 from harchive_dagster.settings import Settings
 
 
@@ -30,7 +30,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         context: dg.ScheduleEvaluationContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
     ) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            left = unprocessed(lake, list_arrivals(landing.uploads, since=settings.first_day))
+            found = list_arrivals(landing.uploads, since=settings.first_day)
+            left = in_window(unprocessed(lake, found, since=settings.first_day))
         except HarchiveError as error:
             return dg.SkipReason(str(error))
         if not left:

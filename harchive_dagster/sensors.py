@@ -11,7 +11,7 @@ from harchive_dagster.errors import HarchiveError
 from harchive_dagster.jobs import worker_day_job
 from harchive_dagster.landing.arrivals import Arrival, list_arrivals
 from harchive_dagster.landing.intake import Landing
-from harchive_dagster.partitions import partition_key, workers
+from harchive_dagster.partitions import days, partition_key, workers
 from harchive_dagster.settings import Settings
 
 
@@ -22,6 +22,12 @@ def run_request(arrival: Arrival, *, attempt: str = "") -> dg.RunRequest:
         partition_key=partition_key(arrival.worker_day),
         tags={"harchive/worker_day": str(arrival.worker_day), "harchive/arrival": arrival.digest[:16]},
     )
+
+
+def in_window(found: Sequence[Arrival]) -> list[Arrival]:
+    """Arrivals of days that are partitions: a cap with a wrong clock must not stop the others from being requested."""
+    window = set(days.get_partition_keys())
+    return [arrival for arrival in found if arrival.worker_day.collected_on.isoformat() in window]
 
 
 def unregistered_workers(instance: dg.DagsterInstance, found: Sequence[Arrival]) -> list[str]:
@@ -45,7 +51,7 @@ def arrivals(
     and does not ask the run history; run keys protect against the cursor being lost.
     """
     try:
-        found = list_arrivals(landing.uploads, since=Settings.from_environment().first_day)
+        found = in_window(list_arrivals(landing.uploads, since=Settings.from_environment().first_day))
     except HarchiveError as error:
         return dg.SkipReason(str(error))
     complete = [arrival for arrival in found if arrival.digest]

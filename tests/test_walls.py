@@ -111,4 +111,4 @@ def test_asset_bodies_are_glue(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             statements = node.end_lineno - node.body[0].lineno
-            assert statements <= 60, f"{node.name} has {statements} lines: library code belongs in the library"
+            assert statements <= 70, f"{node.name} has {statements} lines: library code belongs in the library"

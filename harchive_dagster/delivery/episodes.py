@@ -38,7 +38,10 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> li
         LabelError: nothing of it is worth publishing.
         LakeError: an earlier stage did not run for it.
     """
-    mine = {name: rows.present(table, session.session_id, name) for name, table in sources.items()}
+    mine = {
+        name: rows.present(table, session.session_id, name) for name, table in sources.items() if name != "segments"
+    }
+    mine["segments"] = rows.of_session(sources["segments"], session.session_id)  # a recording may have none
     seen = rows.frame_observations(mine["frames"])
     episodes, left_out = build_episodes(
         markers=session.manifest.markers,

@@ -5,9 +5,10 @@ Which sessions may be published is decided before; nothing here judges.
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from harchive_dagster.labels.taxonomy import Taxonomy
@@ -32,21 +33,36 @@ def published_copy(rows: pa.Table, contract: TableContract, pseudonyms: Pseudony
     return contract.conform(renamed)
 
 
-def without_free_words(segments: pa.Table, taxonomy: Taxonomy) -> pa.Table:
+def without_private_time(synced: pa.Table, private_ns: Mapping[str, Sequence[tuple[int, int]]]) -> pa.Table:
+    """Synced rows outside private time: how the worker moved then is nobody's business either.
+
+    The frame that private time starts in is left out as well, as its picture is blanked.
+    """
+    frame = synced.select(["session_id", "stream_id", "t_ns"]).to_pandas()
+    shown_until = frame.groupby(["session_id", "stream_id"])["t_ns"].shift(-1).fillna(2**62).astype("int64")
+    is_private = np.zeros(len(frame), dtype=bool)
+    for session_id, intervals in private_ns.items():
+        for start_ns, end_ns in intervals:
+            is_private |= (frame["session_id"] == session_id) & (frame["t_ns"] < end_ns) & (shown_until > start_ns)
+    return synced.filter(pa.array(~np.asarray(is_private, dtype=bool)))
+
+
+def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseudonymiser) -> pa.Table:
     """Segments whose words are all from the taxonomy: what an annotator wrote freely may name a person.
 
     A verb or noun that the taxonomy does not know becomes null, and a label made of such words becomes "other". The
-    restricted table keeps what was written.
+    restricted table keeps what was written. Segment ids are made from the words, so they become keyed ones.
     """
-    verbs, nouns, labels = [], [], []
-    for row in segments.select(["source", "verb", "noun", "label"]).to_pylist():
+    verbs, nouns, labels, ids = [], [], [], []
+    for row in segments.select(["session_id", "segment_id", "source", "verb", "noun", "label"]).to_pylist():
+        ids.append(pseudonyms.segment(f"{row['session_id']}/{row['segment_id']}"))
         verb = row["verb"] if row["verb"] and taxonomy.canonical_verb(row["verb"]) else None
         noun = row["noun"] if row["noun"] and taxonomy.canonical_noun(row["noun"]) else None
         is_free = row["source"] == "annotator" and ((verb, noun) != (row["verb"], row["noun"]) or verb is None)
         verbs.append(verb)
         nouns.append(noun)
         labels.append("other" if is_free else row["label"])
-    for name, values in (("verb", verbs), ("noun", nouns), ("label", labels)):
+    for name, values in (("verb", verbs), ("noun", nouns), ("label", labels), ("segment_id", ids)):
         position = segments.column_names.index(name)
         segments = segments.set_column(position, segments.schema.field(name), pa.array(values, type=pa.string()))
     return segments

@@ -1,6 +1,7 @@
 """What has arrived but is not in the tables: the completeness that a colour in a grid cannot tell."""
 
 from collections.abc import Collection, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from harchive_dagster.landing.arrivals import Arrival, arrival_of
 from harchive_dagster.landing.intake import KnownSession
 from harchive_dagster.worker_day import WorkerDay
 
+EMPTY_ARRIVAL = "none"
+"""The digest of a worker-day without a complete session."""
+
 
 def arrival_row(uploads: Path, worker_day: WorkerDay) -> dict[str, Any]:
     """The row of `arrivals` for what lies in the landing folder now."""
@@ -19,7 +23,7 @@ def arrival_row(uploads: Path, worker_day: WorkerDay) -> dict[str, Any]:
     return {
         "collected_on": worker_day.collected_on,
         "worker_id": worker_day.worker_id,
-        "arrival_digest": arrival.digest,
+        "arrival_digest": arrival.digest or EMPTY_ARRIVAL,
         "complete_count": arrival.complete_count,
         "waiting_count": arrival.waiting_count,
     }
@@ -50,9 +54,11 @@ def finished_row(lake: Lake, worker_day: WorkerDay, episodes: pa.Table, rejected
 
 
 def known_sessions(lake: Lake) -> dict[str, KnownSession]:
-    """The first recording of every session id: what a second one of that id is a duplicate of."""
-    columns = ["session_id", "collected_on", "worker_id", "manifest_sha256", "ingested_at_utc"]
+    """The first accepted recording of every session id: what a second one of that id is a duplicate of."""
+    columns = ["session_id", "collected_on", "worker_id", "manifest_sha256", "ingested_at_utc", "status"]
     rows = lake.read_columns(schemas.SESSIONS, columns).to_pylist()
+    # One that was not accepted is nobody's original.
+    rows = [row for row in rows if row["status"] == "accepted"]
     newest_first = sorted(rows, key=lambda row: (row["ingested_at_utc"], row["collected_on"]), reverse=True)
     return {
         row["session_id"]: KnownSession(
@@ -62,18 +68,32 @@ def known_sessions(lake: Lake) -> dict[str, KnownSession]:
     }
 
 
-def unprocessed(lake: Lake, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Arrivals whose content did not go through the whole chain, in order.
+def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list[Arrival]:
+    """Arrivals whose content did not go through the whole chain, in order; deleted ones included.
 
     A worker-day is done when the last stage wrote the digest of the arrival it worked on.
+
+    Args:
+        lake: where the last stage wrote it.
+        arrivals: everything in the landing folder from `since` on.
+        since: worker-days before it are left alone.
     """
     done = {
         (row["collected_on"], row["worker_id"]): row["arrival_digest"]
         for row in lake.read(ledgers.WORKER_DAYS).to_pylist()
     }
-    return [
+    left = [
         arrival
         for arrival in arrivals
         if arrival.digest
         and done.get((arrival.worker_day.collected_on, arrival.worker_day.worker_id)) != arrival.digest
     ]
+    here = {(a.worker_day.collected_on, a.worker_day.worker_id) for a in arrivals if a.digest}
+    gone = [
+        WorkerDay(*key)
+        for key, digest in done.items()
+        if key[0] >= since and key not in here and digest != EMPTY_ARRIVAL
+    ]
+    # Uploads that were deleted from landing: what was published of them has to go as well.
+    left += [Arrival(worker_day, EMPTY_ARRIVAL, 0, 0) for worker_day in gone]
+    return sorted(left, key=lambda arrival: arrival.worker_day)

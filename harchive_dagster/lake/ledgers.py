@@ -23,6 +23,20 @@ ARRIVALS = TableContract(
     key=("collected_on", "worker_id"),
 )
 
+STAGE_RUNS = TableContract(
+    name="stage_runs",
+    zone=RESTRICTED,
+    description="Which arrival each stage's rows of a worker-day were made from",
+    columns=(
+        DAY,
+        WORKER,
+        column("stage", TEXT, "Asset"),
+        column("arrival_digest", TEXT, "The arrival that its rows were made from"),
+    ),
+    partition_by=(*WORKER_DAY, "stage"),
+    key=("collected_on", "worker_id", "stage"),
+)
+
 WORKER_DAYS = TableContract(
     name="worker_days",
     zone=RESTRICTED,

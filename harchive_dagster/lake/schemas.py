@@ -319,6 +319,7 @@ ALL_TABLES = (
     SEGMENTS,
     ledgers.QUARANTINE,
     ledgers.ARRIVALS,
+    ledgers.STAGE_RUNS,
     ledgers.WORKER_DAYS,
     ledgers.CONSENTS,
     EPISODES,

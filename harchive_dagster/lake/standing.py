@@ -9,7 +9,7 @@ from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.intake import Landing
 from harchive_dagster.landing.manifest import Manifest, read_manifest
-from harchive_dagster.stages import upstream_of
+from harchive_dagster.stages import STAGES, upstream_of
 from harchive_dagster.worker_day import WorkerDay
 
 
@@ -26,6 +26,33 @@ class StandingSession:
     def video(self) -> Path:
         """The cap's recording."""
         return self.folder / self.manifest.video_file.path
+
+
+def arrival_of(lake: Lake, worker_day: WorkerDay) -> str:
+    """The arrival that `uploads` took in last; empty before it ever ran."""
+    rows = lake.read_worker_day(ledgers.ARRIVALS, worker_day).to_pylist()
+    return str(rows[0]["arrival_digest"]) if rows else ""
+
+
+def require_same_arrival(lake: Lake, worker_day: WorkerDay, stage: str) -> None:
+    """Refuse to build on rows that were made from another version of the uploads.
+
+    Without it, a corrected manifest (a new private interval, say) could be published over an old rendering.
+
+    Raises:
+        LakeError: a stage that this one reads was not run for the arrival that `uploads` took in last.
+    """
+    arrival = arrival_of(lake, worker_day)
+    made_from = {
+        row["stage"]: row["arrival_digest"] for row in lake.read_worker_day(ledgers.STAGE_RUNS, worker_day).to_pylist()
+    }
+    stale = [read for read in STAGES[stage].reads if not arrival or made_from.get(read) != arrival]
+    if stale:
+        raise LakeError(
+            f"{', '.join(stale)} did not run for what arrived last for {worker_day}.",
+            consequence=f"Nothing was written: {stage} would mix two versions of the uploads.",
+            mend="Materialize the stages before this one for the worker-day first, or the whole chain.",
+        )
 
 
 def standing_ids(lake: Lake, worker_day: WorkerDay, stage: str) -> list[str]:

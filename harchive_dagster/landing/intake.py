@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harchive_dagster.errors import LandingError, SessionRejectedError
+from harchive_dagster.errors import LandingError, SessionRejectedError, UnexpectedError
 from harchive_dagster.landing.integrity import verify_files
 from harchive_dagster.landing.layout import list_sessions, worker_day_folder
 from harchive_dagster.landing.manifest import Manifest, read_manifest
@@ -148,6 +148,9 @@ class _Examination:
         except SessionRejectedError as error:
             if self.fault is None or is_leading:
                 self.fault = error
+            return None
+        except Exception as error:  # one upload must not stop the others, nor a withdrawal among them
+            self.fault = self.fault or UnexpectedError(error)
             return None
 
     def row(self, participant_id: str) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 
-from harchive_dagster.errors import SettingsError
-from harchive_dagster.landing.fields import is_identifier, parse_day
+from harchive_dagster.errors import LandingError, SettingsError
+from harchive_dagster.landing.fields import is_identifier, parse_day, read_json_object
 from harchive_dagster.worker_day import WorkerDay
 
 MANIFEST_NAME = "manifest.json"
 CONSENTS_FOLDER = "consents"
+
+_MAX_MANIFEST_BYTES = 8 * 2**20  # as in `manifest`; a larger one is refused there
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,37 @@ def link_on_path(session_folder: Path, relative: str) -> str | None:
     place = session_folder
     for part in PurePosixPath(relative).parts:
         place = place / part
-        if place.is_symlink():
+        try:
+            is_link = place.is_symlink()
+        except OSError:  # a name that the file system cannot even look up, such as one of 300 characters
+            is_link = True
+        if is_link:
             return place.relative_to(session_folder).as_posix()
     return None
 
 
 def arrival_digest(landing: Path, worker_day: WorkerDay) -> str:
-    """SHA-256 (hex) over name and manifest bytes of every complete session: it changes when an upload does."""
+    """SHA-256 (hex) over every complete session's name, manifest and consent record.
+
+    It changes when an upload does, and when a consent arrives or is withdrawn.
+    """
     digest = hashlib.sha256()
     for session in list_sessions(landing, worker_day).complete:
-        digest.update(f"{session.name}\0{_file_digest(session / MANIFEST_NAME)}\n".encode())
+        manifest = session / MANIFEST_NAME
+        consent_id = _consent_id(manifest)
+        consent = _file_digest(landing / CONSENTS_FOLDER / f"{consent_id}.json") if consent_id else ""
+        digest.update(f"{session.name}\0{_file_digest(manifest)}\0{consent}\n".encode())
     return digest.hexdigest()
+
+
+def _consent_id(manifest: Path) -> str:
+    """The consent that a manifest names; empty where it cannot be told, which reading it then reports properly."""
+    try:
+        document, _ = read_json_object(manifest, max_bytes=_MAX_MANIFEST_BYTES)
+    except (LandingError, OSError, ValueError):
+        return ""
+    consent_id = document.get("consent_id")
+    return consent_id if isinstance(consent_id, str) and is_identifier(consent_id) else ""
 
 
 def _file_digest(path: Path) -> str:
@@ -112,7 +134,7 @@ def _folder_names(folder: Path) -> list[str]:
 def _folder_names_if_there(folder: Path) -> list[str]:
     try:
         return _folder_names(folder)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there, no folder, or not ours to read: one such folder must not hide the others
         return []
 
 

@@ -16,7 +16,14 @@ STREAM_KINDS = frozenset({"imu", "depth", "tactile", "gps", "audio", "pose"})
 FILE_ROLES = frozenset({"video", "sensor", "calibration", "annotation"})
 MARKER_KINDS = frozenset({"task_start", "task_end", "step", "mistake", "private_start", "private_end"})
 
+# A closed list, because placements are published: free text could carry a serial number.
+PLACEMENTS = frozenset(
+    {"head", "chest", "waist", "back", "other"}
+    | {f"{side}_{part}" for side in ("left", "right") for part in ("wrist", "hand", "arm", "ankle")}
+)
+
 _MANIFEST_VERSION = 1
+_MAX_FILE_BYTES = 2**50  # a petabyte: no recording, and sums of many stay inside 64 bits
 _MAX_MANIFEST_BYTES = 8 * 2**20  # a marker every second for a whole day is 5 MB
 _MAX_RATE_HZ = 100_000.0  # above any audio or inertial stream
 _SHOWN_PROBLEMS = 5
@@ -234,7 +241,7 @@ def _rig(fields: Fields) -> Rig:
 def _stream(fields: Fields) -> StreamSpec:
     stream = StreamSpec(
         stream_id=fields.identifier("stream_id"),
-        placement=fields.text("placement", pattern=r"[a-z][a-z0-9_]{0,31}"),
+        placement=fields.text("placement", choices=PLACEMENTS),
         kind=fields.text("kind", choices=STREAM_KINDS),
         # The least positive rate: one sample in a quarter of an hour.
         rate_hz=fields.number("rate_hz", low=0.001, high=_MAX_RATE_HZ),
@@ -249,7 +256,7 @@ def _file(fields: Fields) -> ManifestFile:
         role=fields.text("role", choices=FILE_ROLES),
         stream_id=fields.optional("stream_id", fields.identifier),
         format=fields.text("format", pattern=r"[a-z0-9][a-z0-9_.-]{0,31}"),
-        bytes=fields.integer("bytes"),
+        bytes=fields.integer("bytes", high=_MAX_FILE_BYTES),
         sha256=fields.text("sha256", pattern=r"[0-9a-f]{64}"),
     )
     if file.role == "sensor" and not fields.is_given("stream_id"):

@@ -49,6 +49,9 @@ def _file_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
         yield f"file {path!r} is declared more than once"
     for stream_id in repeated([file.stream_id or "" for file in manifest.sensor_files]):
         yield f"stream {stream_id!r} has more than one sensor file"
+    inertial = [stream.placement for stream in manifest.rig.streams if stream.kind == "imu"]
+    for placement in repeated(inertial):
+        yield f"two inertial streams are worn at {placement!r}, and published rows are told apart by placement"
     videos = sum(file.role == "video" for file in files)
     if files and videos != 1:
         yield f"{videos} files have the role video, expected exactly one"

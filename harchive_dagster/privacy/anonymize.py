@@ -17,8 +17,8 @@ from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderReport, render_anonymized
 from harchive_dagster.recording.decoding import iterate_frames
 
-AUDIT_EVERY = 10
-"""Frames between two audited ones: at 30 fps nothing is on screen for a third of a second without being looked at."""
+AUDIT_EVERY_S = 1 / 3
+"""Between two audited frames, besides those around every track's ends."""
 
 AUDIT_THRESHOLD = 0.5
 """Above the detection threshold on purpose: the audit asks who can be recognised, detection asks who might be there."""
@@ -71,7 +71,7 @@ def anonymize(
             pts_ns,
             redactions,
             detector=audit_detector,
-            sample_every=AUDIT_EVERY,
+            sample_every=_audit_stride(pts_ns),
             score_threshold=AUDIT_THRESHOLD,
         )
         # Planted into the rendered pictures: same light and clutter, and no second decoding of what nobody may see.
@@ -82,6 +82,11 @@ def anonymize(
     finally:
         draft.unlink(missing_ok=True)
     return AnonymizedVideo(path, report, audit, recall, sheet)
+
+
+def _audit_stride(pts_ns: NDArray[np.int64]) -> int:
+    step_s = float(np.median(np.diff(pts_ns))) * 1e-9 if len(pts_ns) > 1 else AUDIT_EVERY_S
+    return max(1, int(AUDIT_EVERY_S / step_s + 0.01))
 
 
 def _spread_frames(video: Path, frame_count: int) -> list[NDArray[np.uint8]]:

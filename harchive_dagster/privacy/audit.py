@@ -229,7 +229,8 @@ def _sample(frame_count: int, redactions: Sequence[Redaction], sample_every: int
     frames: dict[int, list[int]] = defaultdict(list)
     for redaction in redactions:
         frames[redaction.track_id].append(redaction.frame_index)
-    wanted = set(range(0, frame_count, sample_every)) | {frame_count - 1}
+    # Half a stride late: detection runs from frame 0 in even strides, and the audit is to look where it did not.
+    wanted = set(range(sample_every // 2 if sample_every > 2 else 0, frame_count, sample_every)) | {0, frame_count - 1}
     for track in frames.values():
         for end in (min(track), max(track)):
             wanted.update(range(end - _TRACK_END_FRAMES, end + _TRACK_END_FRAMES + 1))

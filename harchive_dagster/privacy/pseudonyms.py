@@ -42,6 +42,10 @@ class Pseudonymiser:
         """The session's pseudonym."""
         return self._pseudonym("s", session_id)
 
+    def segment(self, name: str) -> str:
+        """A published segment's id."""
+        return self._pseudonym("g", name)
+
     def annotator(self, name: str) -> str:
         """The annotator's pseudonym."""
         return self._pseudonym("a", name)

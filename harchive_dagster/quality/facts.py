@@ -42,10 +42,11 @@ def sensor_facts(samples: pa.Table, declared_hz: Mapping[tuple[str, str], float]
                 "rate_ratio": float(1e9 / np.median(steps_ns) / declared_hz[session_id, stream_id]),
                 "max_gap_s": float(steps_ns.max(initial=0) / 1e9),
                 "accel_median_m_s2": float(np.median(accel)),
+                "accel_max_m_s2": float(accel.max()),
                 "gyro_max_rad_s": float(gyro.max()),
             }
         )
-    names = ("min_step_ns", "rate_ratio", "max_gap_s", "accel_median_m_s2", "gyro_max_rad_s")
+    names = ("min_step_ns", "rate_ratio", "max_gap_s", "accel_median_m_s2", "accel_max_m_s2", "gyro_max_rad_s")
     return pd.DataFrame(rows, columns=["session_id", "stream_id", *names])
 
 
@@ -53,7 +54,7 @@ def frame_facts(
     frames: pa.Table,
     declared_frames: Mapping[str, int],
     private_intervals_ns: Mapping[str, Intervals],
-    detect_every: int,
+    detect_every: Mapping[str, int],
 ) -> pd.DataFrame:
     """Completeness of the look at each session's frames.
 
@@ -61,7 +62,7 @@ def frame_facts(
         frames: rows of the frames table.
         declared_frames: by session, frames that the container holds.
         private_intervals_ns: by session; nothing is looked at inside them.
-        detect_every: the longest allowed distance between frames on which the privacy detector ran.
+        detect_every: by session, the longest allowed distance between frames on which the privacy detector ran.
     """
     rows = []
     by_session = dict(list(frames.to_pandas().groupby("session_id", sort=True)))
@@ -76,7 +77,7 @@ def frame_facts(
                 "missing_frames": abs(declared - len(mine)),
                 "min_step_ns": int(np.diff(pts_ns).min(initial=np.iinfo(np.int64).max)),
                 "obstructed_median": float(np.median(obstructed)) if len(obstructed) else 1.0,
-                "undetected_gaps": _long_runs(is_seen & ~mine["is_detected"].to_numpy(), detect_every),
+                "undetected_gaps": _long_runs(is_seen & ~mine["is_detected"].to_numpy(), detect_every[session_id]),
             }
         )
     names = ("missing_frames", "min_step_ns", "obstructed_median", "undetected_gaps")
@@ -195,11 +196,13 @@ def annotation_facts(
 def segment_facts(segments: pa.Table, durations_ns: Mapping[str, int]) -> pd.DataFrame:
     """Overlaps within a layer and segments outside their recording, by session."""
     rows = []
-    for session_id, mine in segments.to_pandas().groupby("session_id", sort=True):
+    table = segments.to_pandas()
+    for session_id in sorted(durations_ns):
+        mine = table[table["session_id"] == session_id]
         ordered = mine.sort_values(["layer", "start_ns", "end_ns"])
         is_same_layer = ordered["layer"].eq(ordered["layer"].shift())
         overlap = is_same_layer & (ordered["start_ns"] < ordered["end_ns"].shift())
-        is_outside = (mine["start_ns"] < 0) | (mine["end_ns"] > durations_ns[str(session_id)])
+        is_outside = (mine["start_ns"] < 0) | (mine["end_ns"] > durations_ns[session_id])
         rows.append(
             {
                 "session_id": session_id,

@@ -36,12 +36,13 @@ SENSOR_SAMPLES = Suite(
         between("rate_ratio", 0.8, 1.25, "the rate is the declared one", reason=Reason.SENSOR_IMPLAUSIBLE),
         between("max_gap_s", 0, 2.0, "no gap is longer than 2 s", reason=Reason.SENSOR_IMPLAUSIBLE),
         between("accel_median_m_s2", 5, 15, "gravity is there", reason=Reason.SENSOR_IMPLAUSIBLE),
+        between("accel_max_m_s2", 0, 1000, "no head meets more than 100 g", reason=Reason.SENSOR_IMPLAUSIBLE),
         between("gyro_max_rad_s", 0, 50, "no head turns faster than 50 rad/s", reason=Reason.SENSOR_IMPLAUSIBLE),
     ),
     batch_rules=(
         unique(("session_id", "stream_id", "t_device_ns"), "a sample appears once"),
-        between("gyro_x_rad_s", -100, 100, "angular velocity is in rad/s"),
-        between("accel_z_m_s2", -400, 400, "specific force is in m/s^2"),
+        between("gyro_x_rad_s", -50, 50, "angular velocity is in rad/s"),
+        between("accel_z_m_s2", -1000, 1000, "specific force is in m/s^2"),
     ),
 )
 
@@ -71,7 +72,6 @@ CLOCK_ALIGNMENTS = Suite(
     ),
     batch_rules=(
         unique(("session_id", "stream_id"), "a stream is aligned once"),
-        one_of("is_accepted", (True,), "only accepted alignments are written as such"),  # type: ignore[arg-type]
         between("confidence", 0, 1, "confidence is a share"),
         between("quaternion_norm", 1 - 1e-6, 1 + 1e-6, "the rotation is a rotation"),
     ),

@@ -123,6 +123,33 @@ def test_the_sweep_asks_under_another_key_than_the_sensor_so_that_a_failed_run_i
     assert sweep(house)[0].run_key != tick(house).run_requests[0].run_key
 
 
+def test_a_withdrawn_consent_makes_its_worker_day_new_again(house):
+    arrive(house, manifest='{"consent_id": "consent-one"}')
+    consents = house.landing.uploads / "consents"
+    consents.mkdir()
+    (consents / "consent-one.json").write_text('{"withdrawn_at": null}')
+    first = tick(house)
+    finish(house, list_arrivals(house.landing.uploads)[0])
+    (consents / "consent-one.json").write_text('{"withdrawn_at": "2026-03-05T00:00:00Z"}')
+    assert len(tick(house, first.cursor).run_requests) == 1
+    assert len(sweep(house)) == 1
+
+
+def test_uploads_that_were_deleted_are_swept_so_that_nothing_of_them_stays_published(house):
+    folder = arrive(house)
+    finish(house, list_arrivals(house.landing.uploads)[0])
+    shutil.rmtree(folder.parent)
+    (request,) = sweep(house)
+    assert request.partition_key == "2026-03-02|worker-01"
+
+
+def test_a_cap_with_a_wrong_clock_does_not_stop_the_others(house):
+    arrive(house)
+    arrive(house, session_id="s-future", worker_id="worker-02", day="2099-01-01")
+    assert [request.partition_key for request in tick(house).run_requests] == ["2026-03-02|worker-01"]
+    assert [request.partition_key for request in sweep(house)] == ["2026-03-02|worker-01"]
+
+
 def test_the_sweep_has_nothing_to_do_when_all_went_through(house):
     arrive(house)
     finish(house, list_arrivals(house.landing.uploads)[0])

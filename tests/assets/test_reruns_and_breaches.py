@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
 
 import assets.labeled
+import assets.raw
 from harchive_dagster.demo.breakage import Breakage
 from harchive_dagster.lake import ledgers, schemas
+from harchive_dagster.worker_day import WorkerDay
 
+DAY = WorkerDay(date(2026, 3, 2), "worker-01")
 WORKER_DAY_TABLES = [c for c in schemas.ALL_TABLES if {"collected_on"} <= set(c.partition_by)]
 
 
@@ -108,11 +111,42 @@ def test_a_stage_run_alone_before_its_upstream_says_what_to_run(house):
     assert "Materialize the stages before this one" in str(failure.step_failure_data.error)
 
 
+def test_a_correction_is_never_published_over_an_old_rendering(house):
+    house.add(session_id="s-corrected", duration_s=12.0)
+    assert house.run().success
+    before = content(house)["published", "episodes"]
+    manifest = house.landing.session_folder(DAY, "s-corrected") / "manifest.json"
+    document = json.loads(manifest.read_text())
+    private = [{"at_ns": 2_000_000_000, "kind": "private_start"}, {"at_ns": 4_000_000_000, "kind": "private_end"}]
+    document["markers"] = sorted([*document["markers"], *private], key=lambda marker: marker["at_ns"])
+    manifest.write_text(json.dumps(document))
+    assert house.run(selection=["uploads"]).success
+    assert not house.run(selection=["episodes"]).success
+    assert content(house)["published", "episodes"] == before
+    assert house.run().success
+    synced = house.lake.read(schemas.PUBLISHED_SYNCED_FRAMES).column("t_ns").to_numpy()
+    assert not ((synced >= 2_000_000_000) & (synced < 4_000_000_000)).any()
+    assert synced.max() > 8_000_000_000
+
+
+def test_what_nobody_foresaw_sets_one_session_aside_and_not_its_neighbours(house, monkeypatch):
+    house.add(session_id="s-good", duration_s=5.0)
+    house.add(session_id="s-odd", duration_s=5.0)
+    real = assets.raw.read_streams
+
+    def read(folder, manifest):
+        if manifest.session_id == "s-odd":
+            raise OverflowError("a number of the device")
+        return real(folder, manifest)
+
+    monkeypatch.setattr(assets.raw, "read_streams", read)
+    assert house.run(selection=["uploads", "sensor_samples"]).success
+    (row,) = house.lake.read(ledgers.QUARANTINE).to_pylist()
+    assert (row["session_id"], row["reason"]) == ("s-odd", "unexpected_error")
+    assert set(house.lake.read(schemas.SENSOR_SAMPLES).column("session_id").to_pylist()) == {"s-good"}
+
+
 def test_a_session_id_used_twice_is_refused_the_second_time(house):
-    from datetime import date
-
-    from harchive_dagster.worker_day import WorkerDay
-
     house.add(session_id="s-same", duration_s=5.0)
     house.add(session_id="s-same", duration_s=5.0, collected_on=date(2026, 3, 3))
     assert house.run(selection=["uploads"]).success
