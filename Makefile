@@ -46,7 +46,7 @@ test: $(READY)
 ui: $(READY) var/dagster/dagster.yaml $(KEY_FILE)
 	$(WITH_KEY) $(BIN)/dagster dev --workspace workspace.yaml
 
-check: $(READY)
+check: $(READY) var/dagster/dagster.yaml
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

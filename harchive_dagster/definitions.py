@@ -27,7 +27,7 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
         "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
     }
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(list(ASSET_MODULES)),
+        assets=dg.load_assets_from_modules(list(ASSET_MODULES), include_specs=True),
         resources=resources | resource_overrides,
         jobs=[worker_day_job, overview_job],
         sensors=[arrivals],

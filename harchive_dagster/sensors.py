@@ -9,6 +9,8 @@ import dagster as dg
 
 from harchive_dagster.errors import HarchiveError
 from harchive_dagster.jobs import worker_day_job
+from harchive_dagster.lake.arrivals import finished
+from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.arrivals import Arrival, list_arrivals
 from harchive_dagster.landing.intake import Landing
 from harchive_dagster.partitions import days, partition_key, workers
@@ -43,7 +45,7 @@ def unregistered_workers(instance: dg.DagsterInstance, found: Sequence[Arrival])
     description="Registers arriving worker-days and requests one whole-chain run for each content.",
 )
 def arrivals(
-    context: dg.SensorEvaluationContext, landing: dg.ResourceParam[Landing]
+    context: dg.SensorEvaluationContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
 ) -> dg.SensorResult | dg.SkipReason:
     """Requests what changed since the last tick.
 
@@ -56,7 +58,8 @@ def arrivals(
         return dg.SkipReason(str(error))
     complete = [arrival for arrival in found if arrival.digest]
     waiting = sum(arrival.waiting_count for arrival in found)
-    seen = dict(_read_cursor(context.cursor))
+    # On an instance's first tick, or when the cursor was lost, the lake knows what went through already.
+    seen = dict(_read_cursor(context.cursor)) or {str(day): digest for day, digest in finished(lake).items()}
     fresh = [arrival for arrival in complete if seen.get(str(arrival.worker_day)) != arrival.digest]
     if not fresh:
         return dg.SkipReason(f"nothing new in {len(complete)} worker-days; {waiting} sessions still arriving")

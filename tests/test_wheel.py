@@ -33,7 +33,7 @@ def test_the_code_location_loads_from_the_wheel_alone(wheel, tmp_path):
         "from harchive_dagster.labels.task_catalog import load_task_catalog\n"
         "assert load_task_catalog().tasks\n"
         "assert harchive_dagster.__file__.startswith(sys.argv[1]) and assets.__file__.startswith(sys.argv[1])\n"
-        "made = [spec for asset in defs.assets if hasattr(asset, 'partitions_def') for spec in asset.specs]\n"
+        "made = [spec for asset in defs.assets if hasattr(asset, 'specs') for spec in asset.specs]\n"
         "print(sum(s.partitions_def is not None for s in made), sum(s.partitions_def is None for s in made))"
     )
     command = [sys.executable, "-c", code, str(unpacked), str(ROOT)]

@@ -68,6 +68,14 @@ def known_sessions(lake: Lake) -> dict[str, KnownSession]:
     }
 
 
+def finished(lake: Lake) -> dict[WorkerDay, str]:
+    """The arrival that went through the whole chain last, by worker-day."""
+    return {
+        WorkerDay(row["collected_on"], row["worker_id"]): row["arrival_digest"]
+        for row in lake.read(ledgers.WORKER_DAYS).to_pylist()
+    }
+
+
 def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list[Arrival]:
     """Arrivals whose content did not go through the whole chain, in order; deleted ones included.
 
@@ -78,21 +86,13 @@ def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list
         arrivals: everything in the landing folder from `since` on.
         since: worker-days before it are left alone.
     """
-    done = {
-        (row["collected_on"], row["worker_id"]): row["arrival_digest"]
-        for row in lake.read(ledgers.WORKER_DAYS).to_pylist()
-    }
-    left = [
-        arrival
-        for arrival in arrivals
-        if arrival.digest
-        and done.get((arrival.worker_day.collected_on, arrival.worker_day.worker_id)) != arrival.digest
-    ]
-    here = {(a.worker_day.collected_on, a.worker_day.worker_id) for a in arrivals if a.digest}
+    done = finished(lake)
+    left = [arrival for arrival in arrivals if arrival.digest and done.get(arrival.worker_day) != arrival.digest]
+    here = {arrival.worker_day for arrival in arrivals if arrival.digest}
     gone = [
-        WorkerDay(*key)
-        for key, digest in done.items()
-        if key[0] >= since and key not in here and digest != EMPTY_ARRIVAL
+        worker_day
+        for worker_day, digest in done.items()
+        if worker_day.collected_on >= since and worker_day not in here and digest != EMPTY_ARRIVAL
     ]
     # Uploads that were deleted from landing: what was published of them has to go as well.
     left += [Arrival(worker_day, EMPTY_ARRIVAL, 0, 0) for worker_day in gone]

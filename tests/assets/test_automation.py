@@ -24,7 +24,7 @@ def arrive(house, session_id="s-one", worker_id="worker-01", day="2026-03-02", m
 
 def tick(house, cursor=None):
     context = dg.build_sensor_context(instance=house.instance, cursor=cursor)
-    return arrivals(context, landing=house.landing)
+    return arrivals(context, landing=house.landing, lake=house.lake)
 
 
 def sweep(house):
@@ -106,6 +106,13 @@ def test_only_what_changed_is_requested(house):
     first = tick(house)
     arrive(house, session_id="s-two", worker_id="worker-02", manifest='{"corrected": 1}')
     assert [request.partition_key for request in tick(house, first.cursor).run_requests] == ["2026-03-02|worker-02"]
+
+
+def test_what_went_through_already_is_not_requested_on_a_first_tick(house):
+    arrive(house)
+    arrive(house, session_id="s-two", worker_id="worker-02")
+    finish(house, list_arrivals(house.landing.uploads)[0])
+    assert [request.partition_key for request in tick(house).run_requests] == ["2026-03-02|worker-02"]
 
 
 def test_the_sweep_requests_what_did_not_go_through(house):

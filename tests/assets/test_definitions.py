@@ -24,6 +24,11 @@ def test_the_ten_stages_and_the_overview_exist(nodes):
     assert {name for name, node in nodes.items() if node.is_materializable} == {*STAGES, *OVERVIEW}
 
 
+def test_what_arrives_is_in_the_graph_too(nodes):
+    arriving = {name for name, node in nodes.items() if node.group_name == "landing"}
+    assert arriving == {"landing_uploads", "consent_records", "annotation_files"}
+
+
 def test_stages_hang_together_as_the_flow_says(nodes):
     for name, stage in STAGES.items():
         parents = {key.to_user_string() for key in nodes[name].parent_keys} & set(STAGES)
