@@ -146,11 +146,13 @@ class Lake:
         properties = CommitProperties(
             custom_metadata={"harchive.run_id": run_id, "harchive.contract_version": CONTRACT_VERSION}
         )
+        # The table's schema holds the descriptions; rows that carried other words would be refused (delta-rs 1.6).
+        plain = rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
         for attempt in range(_COMMIT_ATTEMPTS):
             try:
                 write_deltalake(
                     self.uri(contract),
-                    rows,
+                    plain,
                     mode="overwrite",
                     predicate=_predicate(key),
                     commit_properties=properties,

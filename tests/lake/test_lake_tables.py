@@ -95,6 +95,16 @@ def test_units_and_descriptions_travel_in_the_schema(lake):
     assert field.metadata == {b"description": b"number", b"unit": b"ns"}
 
 
+def test_a_description_in_other_words_does_not_stop_writing(lake):
+    write(lake, make_rows(1))
+    reworded = dataclasses.replace(
+        TABLE, columns=tuple(field.with_metadata({"description": "other words"}) for field in TABLE.columns)
+    )
+    rows = reworded.conform(make_rows(1, 2))
+    lake.replace(reworded, worker_day_key(DAY), rows, run_id="run")
+    assert numbers(lake) == [1, 2]
+
+
 def test_the_contract_version_is_a_property_of_the_table(lake):
     write(lake, make_rows(1))
     assert DeltaTable(lake.uri(TABLE)).metadata().configuration["harchive.contract_version"] == CONTRACT_VERSION
