@@ -1,0 +1,120 @@
+"""What leaves the house: pseudonyms for names, no free words, no private time, media whole or not at all."""
+
+from datetime import date
+
+import pyarrow as pa
+import pytest
+
+from harchive_dagster.delivery.publishing import (
+    drop_stale_media,
+    media_uri,
+    publish_media,
+    published_copy,
+    without_free_words,
+    without_private_time,
+)
+from harchive_dagster.labels.taxonomy import load_taxonomy
+from harchive_dagster.lake import schemas
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+from harchive_dagster.worker_day import WorkerDay
+
+KEY = Pseudonymiser(b"0123456789abcdef")
+DAY = WorkerDay(date(2026, 3, 2), "worker-01")
+
+
+def make_segments(**overrides):
+    row = {
+        "collected_on": DAY.collected_on,
+        "worker_id": DAY.worker_id,
+        "session_id": "s-one",
+        "segment_id": "action-1",
+        "layer": "action",
+        "start_ns": 0,
+        "end_ns": 10,
+        "verb": "grasp",
+        "noun": "plate",
+        "label": "grasp plate",
+        "source": "annotator",
+        "annotator_count": 1,
+        "agreement": None,
+        "confidence": 0.5,
+        "model": None,
+        "model_version": None,
+    }
+    return schemas.SEGMENTS.conform([row | overrides])
+
+
+def published(segments):
+    clean = without_free_words(segments, load_taxonomy(), KEY)
+    return published_copy(clean, schemas.PUBLISHED_SEGMENTS, KEY).to_pylist()[0]
+
+
+def test_names_become_pseudonyms_and_nothing_else_changes():
+    row = published(make_segments())
+    assert row["participant_id"] == KEY.participant("worker-01")
+    assert row["session_pseudonym"] == KEY.session("s-one")
+    assert (row["verb"], row["noun"], row["label"]) == ("grasp", "plate", "grasp plate")
+    assert not {"worker_id", "session_id"} & set(row)
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ({"verb": "talks to Ramesh", "label": "talks to Ramesh plate"}, "other"),
+        ({"verb": None, "noun": None, "label": "Ramesh comes in"}, "other"),
+        ({"noun": "Ramesh", "label": "grasp Ramesh"}, "other"),
+    ],
+)
+def test_words_that_an_annotator_wrote_freely_are_not_published(words, label):
+    row = published(make_segments(**words))
+    assert row["label"] == label
+    assert "Ramesh" not in str(row)
+
+
+def test_a_published_segment_id_cannot_be_recomputed_from_its_words():
+    assert published(make_segments())["segment_id"] == KEY.segment("s-one/action-1")
+
+
+def make_synced(times_ns):
+    names = schemas.SYNCED_FRAMES.schema.names
+    fixed = {"session_id": "s-one", "stream_id": "head", "placement": "head", "worker_id": "w1", "has_gap": False}
+    fixed |= {"collected_on": DAY.collected_on, "imu_window": [0.0]}
+    rows = [
+        {name: fixed.get(name, 0) for name in names} | {"frame_index": i, "t_ns": t} for i, t in enumerate(times_ns)
+    ]
+    return schemas.SYNCED_FRAMES.conform(rows)
+
+
+def test_private_time_and_the_frame_it_starts_in_are_left_out():
+    kept = without_private_time(make_synced([0, 10, 20, 30, 40]), {"s-one": [(15, 30)]})
+    assert kept.column("t_ns").to_pylist() == [0, 30, 40]
+
+
+def test_without_private_time_nothing_is_left_out():
+    assert without_private_time(make_synced([0, 10]), {"s-one": ()}).num_rows == 2
+
+
+def test_media_appears_whole_under_a_name_that_says_nothing(tmp_path):
+    source = tmp_path / "rendered.mp4"
+    source.write_bytes(b"pixels")
+    uri = media_uri(DAY, "s-one", "ab" * 32, KEY)
+    assert "worker-01" not in uri
+    assert "s-one" not in uri
+    publish_media({uri: source}, tmp_path / "media")
+    publish_media({uri: source}, tmp_path / "media")
+    files = [path for path in (tmp_path / "media").rglob("*") if path.is_file()]
+    assert [path.relative_to(tmp_path / "media").as_posix() for path in files] == [uri]
+    assert files[0].read_bytes() == b"pixels"
+
+
+def test_media_that_no_row_names_is_removed_drafts_included(tmp_path):
+    for name in ("keep.mp4", "old.mp4", ".old.mp4.draft"):
+        (tmp_path / name).write_bytes(b"")
+    assert drop_stale_media(tmp_path, ["keep.mp4"]) == [".old.mp4.draft", "old.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.mp4"]
+
+
+def test_a_session_without_rows_publishes_none():
+    assert published_copy(schemas.SEGMENTS.empty(), schemas.PUBLISHED_SEGMENTS, KEY).equals(
+        pa.Table.from_pylist([], schema=schemas.PUBLISHED_SEGMENTS.schema)
+    )
