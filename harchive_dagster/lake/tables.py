@@ -112,7 +112,6 @@ class Lake:
             version = self.version(contract)
             assert version is not None
             return Written(contract.name, version, rows.num_rows, is_unchanged=True)
-        self._create_if_missing(contract)
         version = self._commit(contract, key, rows, run_id)
         return Written(contract.name, version, rows.num_rows, is_unchanged=False)
 
@@ -124,24 +123,25 @@ class Lake:
     def _create_if_missing(self, contract: TableContract) -> None:
         from deltalake import DeltaTable, write_deltalake
 
-        if self._exists(contract):
-            return
-        # Not DeltaTable.create: it writes the table's absolute path into the log, which labs read.
-        write_deltalake(
-            self.uri(contract),
-            contract.empty(),
-            mode="ignore",
-            partition_by=list(contract.partition_by) or None,
-            name=contract.name,
-            description=contract.description,
-        )
-        # delta-rs refuses property names it does not know unless told otherwise.
+        if not self._exists(contract):
+            # Not DeltaTable.create: it writes the table's absolute path into the log, which labs read.
+            write_deltalake(
+                self.uri(contract),
+                contract.empty(),
+                mode="ignore",
+                partition_by=list(contract.partition_by) or None,
+                name=contract.name,
+                description=contract.description,
+            )
+        table = DeltaTable(self.uri(contract))
         properties = {"harchive.contract_version": CONTRACT_VERSION}
-        DeltaTable(self.uri(contract)).alter.set_table_properties(properties, raise_if_not_exists=False)
+        if not properties.items() <= table.metadata().configuration.items():
+            # delta-rs refuses property names it does not know unless told otherwise.
+            table.alter.set_table_properties(properties, raise_if_not_exists=False)
 
     def _commit(self, contract: TableContract, key: PartitionKey, rows: pa.Table, run_id: str) -> int:
         from deltalake import CommitProperties, DeltaTable, write_deltalake
-        from deltalake.exceptions import CommitFailedError
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         properties = CommitProperties(
             custom_metadata={"harchive.run_id": run_id, "harchive.contract_version": CONTRACT_VERSION}
@@ -150,6 +150,8 @@ class Lake:
         plain = rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
         for attempt in range(_COMMIT_ATTEMPTS):
             try:
+                # Inside the loop: two runs that make a table at the same time meet a conflict here as well.
+                self._create_if_missing(contract)
                 write_deltalake(
                     self.uri(contract),
                     plain,
@@ -157,13 +159,12 @@ class Lake:
                     predicate=_predicate(key),
                     commit_properties=properties,
                 )
-            except CommitFailedError as conflict:
+            except (CommitFailedError, DeltaError) as conflict:
+                if attempt == _COMMIT_ATTEMPTS - 1 and not isinstance(conflict, CommitFailedError):
+                    raise
                 pause_s = 0.1 * 2**attempt * (1 + random.random())
                 _log.warning(
-                    "commit to %s met a conflict (%s); trying again in %.1f s",
-                    contract.name,
-                    conflict,
-                    pause_s,
+                    "commit to %s met a conflict (%s); trying again in %.1f s", contract.name, conflict, pause_s
                 )
                 time.sleep(pause_s)
             else:

@@ -1,6 +1,7 @@
 """Delta tables: one commit per partition, none when nothing changed, readers never see a mix."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pyarrow as pa
@@ -93,6 +94,14 @@ def test_units_and_descriptions_travel_in_the_schema(lake):
     write(lake, make_rows(1))
     field = lake.read(TABLE).schema.field("n")
     assert field.metadata == {b"description": b"number", b"unit": b"ns"}
+
+
+def test_many_writers_may_make_and_fill_one_table_at_the_same_time(lake):
+    days = [WorkerDay(date(2026, 3, 2), f"worker-{number:02d}") for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda day: write(lake, make_rows(1, 2, worker_day=day), day), days))
+    assert [numbers(lake, day) for day in days] == [[1, 2]] * 8
+    assert DeltaTable(lake.uri(TABLE)).metadata().configuration["harchive.contract_version"] == CONTRACT_VERSION
 
 
 def test_a_description_in_other_words_does_not_stop_writing(lake):
