@@ -15,6 +15,7 @@ from harchive_dagster.labels.taxonomy import Taxonomy
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import PartitionKey
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+from harchive_dagster.recording.private_time import shows_private_time
 from harchive_dagster.worker_day import WorkerDay
 
 
@@ -39,12 +40,10 @@ def without_private_time(synced: pa.Table, private_ns: Mapping[str, Sequence[tup
     The frame that private time starts in is left out as well, as its picture is blanked.
     """
     frame = synced.select(["session_id", "stream_id", "t_ns"]).to_pandas()
-    shown_until = frame.groupby(["session_id", "stream_id"])["t_ns"].shift(-1).fillna(2**62).astype("int64")
-    is_private = np.zeros(len(frame), dtype=bool)
-    for session_id, intervals in private_ns.items():
-        for start_ns, end_ns in intervals:
-            is_private |= (frame["session_id"] == session_id) & (frame["t_ns"] < end_ns) & (shown_until > start_ns)
-    return synced.filter(pa.array(~np.asarray(is_private, dtype=bool)))
+    is_private = np.zeros(len(frame), dtype=np.bool_)
+    for (session_id, _), stream in frame.groupby(["session_id", "stream_id"], sort=False):
+        is_private[stream.index] = shows_private_time(stream["t_ns"].to_numpy(), private_ns.get(session_id, ()))
+    return synced.filter(pa.array(~is_private))
 
 
 def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseudonymiser) -> pa.Table:

@@ -141,7 +141,7 @@ class Lake:
 
     def _commit(self, contract: TableContract, key: PartitionKey, rows: pa.Table, run_id: str) -> int:
         from deltalake import CommitProperties, DeltaTable, write_deltalake
-        from deltalake.exceptions import CommitFailedError, DeltaError
+        from deltalake.exceptions import CommitFailedError
 
         properties = CommitProperties(
             custom_metadata={"harchive.run_id": run_id, "harchive.contract_version": CONTRACT_VERSION}
@@ -159,9 +159,7 @@ class Lake:
                     predicate=_predicate(key),
                     commit_properties=properties,
                 )
-            except (CommitFailedError, DeltaError) as conflict:
-                if attempt == _COMMIT_ATTEMPTS - 1 and not isinstance(conflict, CommitFailedError):
-                    raise
+            except CommitFailedError as conflict:
                 pause_s = 0.1 * 2**attempt * (1 + random.random())
                 _log.warning(
                     "commit to %s met a conflict (%s); trying again in %.1f s", contract.name, conflict, pause_s

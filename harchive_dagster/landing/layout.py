@@ -14,7 +14,8 @@ from harchive_dagster.worker_day import WorkerDay
 MANIFEST_NAME = "manifest.json"
 CONSENTS_FOLDER = "consents"
 
-_MAX_MANIFEST_BYTES = 8 * 2**20  # as in `manifest`; a larger one is refused there
+MAX_MANIFEST_BYTES = 8 * 2**20
+"""A marker every second for a whole day is 5 MB."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def arrival_digest(landing: Path, worker_day: WorkerDay) -> str:
 def _consent_id(manifest: Path) -> str:
     """The consent that a manifest names; empty where it cannot be told, which reading it then reports properly."""
     try:
-        document, _ = read_json_object(manifest, max_bytes=_MAX_MANIFEST_BYTES)
+        document, _ = read_json_object(manifest, max_bytes=MAX_MANIFEST_BYTES)
     except (LandingError, OSError, ValueError):
         return ""
     consent_id = document.get("consent_id")

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from harchive_dagster.errors import LandingError
 from harchive_dagster.landing.fields import INT64_MAX, Fields, Findings, read_json_object
-from harchive_dagster.landing.layout import MANIFEST_NAME
+from harchive_dagster.landing.layout import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from harchive_dagster.landing.manifest_checks import contradictions, repeated
 from harchive_dagster.reasons import Reason
 
@@ -24,7 +24,6 @@ PLACEMENTS = frozenset(
 
 _MANIFEST_VERSION = 1
 _MAX_FILE_BYTES = 2**50  # a petabyte: no recording, and sums of many stay inside 64 bits
-_MAX_MANIFEST_BYTES = 8 * 2**20  # a marker every second for a whole day is 5 MB
 _MAX_RATE_HZ = 100_000.0  # above any audio or inertial stream
 _SHOWN_PROBLEMS = 5
 _KEPT_PROBLEMS = 200
@@ -168,7 +167,7 @@ def read_manifest(session_folder: Path) -> Manifest:
     """
     folder = session_folder.absolute()
     try:
-        document, sha256 = read_json_object(folder / MANIFEST_NAME, max_bytes=_MAX_MANIFEST_BYTES)
+        document, sha256 = read_json_object(folder / MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
     except FileNotFoundError:
         raise _invalid(folder, [f"there is no {MANIFEST_NAME}: the upload is not whole yet"]) from None
     except ValueError as error:

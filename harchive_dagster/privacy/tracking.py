@@ -15,6 +15,7 @@ from harchive_dagster.privacy.detection import Box, intersection_over_union
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.observations import Detection
+from harchive_dagster.recording.private_time import shows_private_time
 
 MASK_SCALE = 1.3
 """A detector's box ends at brows and chin; 1.3 times its size takes in hair line, ears and jaw."""
@@ -152,7 +153,7 @@ def _timeline(
         )
     if (np.diff(pts_ns) <= 0).any():
         raise _impossible(f"frame time does not increase after frame {int(np.argmax(np.diff(pts_ns) <= 0))}.")
-    is_private = _private_frames(pts_ns, private_intervals_ns)
+    is_private = shows_private_time(pts_ns, _checked_intervals(private_intervals_ns))
     is_settled = np.asarray(is_detected, bool) | is_private
     _check_blind_time(pts_ns, is_settled)
     detected = np.flatnonzero(is_detected)
@@ -167,15 +168,11 @@ def _timeline(
     )
 
 
-def _private_frames(pts_ns: NDArray[np.int64], intervals_ns: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    is_private = np.zeros(len(pts_ns), bool)
-    # A frame stays on screen until the next one, so the frame an interval starts in belongs to it.
-    shown_until_ns = np.append(pts_ns[1:], np.iinfo(np.int64).max)
+def _checked_intervals(intervals_ns: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
     for start_ns, end_ns in intervals_ns:
         if end_ns <= start_ns:
             raise _impossible(f"private time ends at {end_ns} ns, not after its start at {start_ns} ns.")
-        is_private |= (pts_ns < end_ns) & (shown_until_ns > start_ns)
-    return is_private
+    return intervals_ns
 
 
 def _check_blind_time(pts_ns: NDArray[np.int64], is_settled: NDArray[np.bool_]) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harchive_dagster.privacy.anonymize import AnonymizedVideo
+from harchive_dagster.recording.private_time import shows_private_time
 
 Intervals = Sequence[tuple[int, int]]
 """Half-open [start, end) in session time, ns."""
@@ -69,7 +70,7 @@ def frame_facts(
     for session_id, declared in sorted(declared_frames.items()):
         mine = by_session.get(session_id, frames.to_pandas().iloc[:0])
         pts_ns = mine["pts_ns"].to_numpy()
-        is_seen = ~inside_any(pts_ns, private_intervals_ns.get(session_id, ()))
+        is_seen = ~shows_private_time(pts_ns, private_intervals_ns.get(session_id, ()))
         obstructed = mine["obstructed_fraction"].to_numpy()[is_seen]
         rows.append(
             {
@@ -82,14 +83,6 @@ def frame_facts(
         )
     names = ("missing_frames", "min_step_ns", "obstructed_median", "undetected_gaps")
     return pd.DataFrame(rows, columns=["session_id", *names])
-
-
-def inside_any(t_ns: NDArray[np.int64], intervals_ns: Intervals) -> NDArray[np.bool_]:
-    """Which times lie inside any of the half-open intervals."""
-    is_inside = np.zeros(len(t_ns), dtype=bool)
-    for start_ns, end_ns in intervals_ns:
-        is_inside |= (t_ns >= start_ns) & (t_ns < end_ns)
-    return is_inside
 
 
 def _long_runs(is_blind: NDArray[np.bool_], longest: int) -> int:

@@ -7,6 +7,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from harchive_dagster.errors import LakeError
 from harchive_dagster.lake import schemas
@@ -177,3 +178,14 @@ def test_no_published_table_has_a_column_for_operational_names(contract):
         "manifest_sha256",
     }
     assert not forbidden & set(contract.schema.names)
+
+
+def test_rows_that_delta_refuses_are_not_tried_again(lake, monkeypatch):
+    write(lake, make_rows(1))
+    pauses = []
+    monkeypatch.setattr("harchive_dagster.lake.tables.time.sleep", pauses.append)
+    wider = dataclasses.replace(TABLE, columns=(*TABLE.columns, pa.field("extra", pa.string(), nullable=False)))
+    rows = make_rows(1).append_column(wider.columns[-1], [["new"]])
+    with pytest.raises(DeltaError):
+        lake._commit(wider, worker_day_key(DAY), rows, "run")
+    assert pauses == []
