@@ -11,12 +11,13 @@ from harchive_dagster.lake.arrivals import arrival_row, known_sessions
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.intake import Landing, take_in
-from harchive_dagster.landing.streams import read_streams
+from harchive_dagster.landing.streams import read_streams, require_inertial
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import histogram
 from harchive_dagster.privacy.detection import CenterFaceDetector
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.quality import facts
+from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.look import look
 from harchive_dagster.worker_day_asset import worker_day_asset
 
@@ -87,13 +88,15 @@ def sensor_samples(
     """Every inertial stream at its native rate, in SI units, on the device's own clock."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "sensor_samples", worker_day)
-    tables, declared_hz = [], {}
+    tables, left_out, declared_hz = [], [], {}
     standing = standing_sessions(lake, landing, worker_day, "sensor_samples")
     for session in standing:
         with gate.session(session.session_id):
-            for stream, spec in read_streams(session.folder, session.manifest):
+            require_inertial(session.manifest)
+            for stream, spec, dropped in read_streams(session.folder, session.manifest, ImuStream):
                 tables.append(rows.imu_rows(worker_day, session.session_id, stream))
-                declared_hz[session.session_id, stream.stream_id] = spec.rate_hz
+                declared_hz[session.session_id, spec.stream_id] = spec.rate_hz
+                left_out += [f"{session.session_id} {spec.stream_id}: {one}" for one in dropped]
     samples = rows.together(schemas.SENSOR_SAMPLES, tables)
     figures = facts.sensor_facts(samples, declared_hz)
     gate.sift(figures)
@@ -104,6 +107,7 @@ def sensor_samples(
         {
             "rate_ratio_median": float(figures["rate_ratio"].median()) if len(figures) else 0.0,
             "max_gap_s": float(figures["max_gap_s"].max()) if len(figures) else 0.0,
+            "left_out": left_out,
         },
         accepted=[session.session_id for session in standing if session.session_id not in gate.rejected],
     )

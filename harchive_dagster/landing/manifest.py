@@ -60,7 +60,11 @@ class Rig:
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """One declared file; `path` is relative to the session's folder."""
+    """One declared file; `path` is relative to the session's folder.
+
+    A file that holds several streams, or a video with telemetry in it, is declared once for each; `channel` says
+    which of its streams is meant, and is empty where there is only one to mean.
+    """
 
     path: str
     role: str
@@ -68,6 +72,7 @@ class ManifestFile:
     format: str
     bytes: int
     sha256: str
+    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,7 @@ def _file(fields: Fields) -> ManifestFile:
         format=fields.text("format", pattern=r"[a-z0-9][a-z0-9_.-]{0,31}"),
         bytes=fields.integer("bytes", high=_MAX_FILE_BYTES),
         sha256=fields.text("sha256", pattern=r"[0-9a-f]{64}"),
+        channel=fields.optional("channel", lambda key: fields.text(key, max_length=200)) or "",
     )
     if file.role == "sensor" and not fields.is_given("stream_id"):
         fields.note("stream_id", "is missing, a sensor file must name its stream")

@@ -10,7 +10,7 @@ from harchive_dagster.landing.fields import parse_day
 from harchive_dagster.landing.layout import link_on_path
 
 if TYPE_CHECKING:
-    from harchive_dagster.landing.manifest import Manifest, Marker
+    from harchive_dagster.landing.manifest import Manifest, ManifestFile, Marker
 
 
 def contradictions(manifest: "Manifest", folder: Path) -> Iterator[str]:
@@ -45,8 +45,7 @@ def _folder_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
 
 def _file_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
     files = manifest.files
-    for path in repeated([file.path for file in files]):
-        yield f"file {path!r} is declared more than once"
+    yield from _repeated_files(files)
     for stream_id in repeated([file.stream_id or "" for file in manifest.sensor_files]):
         yield f"stream {stream_id!r} has more than one sensor file"
     inertial = [stream.placement for stream in manifest.rig.streams if stream.kind == "imu"]
@@ -62,6 +61,18 @@ def _file_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
         link = link_on_path(folder, file.path)
         if link is not None:
             yield f"file {file.path!r} is reached through the link {link!r}"
+
+
+def _repeated_files(files: "Sequence[ManifestFile]") -> Iterator[str]:
+    """One file may hold several streams, and a video telemetry: then every declaration says the same of its bytes."""
+    for path in repeated([file.path for file in files]):
+        same = [file for file in files if file.path == path]
+        if len({(file.bytes, file.sha256) for file in same}) > 1:
+            yield f"file {path!r} is declared more than once, with different sizes or digests"
+        if any(file.role not in ("video", "sensor") for file in same) or repeated(
+            [f"{file.role} {file.stream_id}" for file in same]
+        ):
+            yield f"file {path!r} is declared more than once for the same thing"
 
 
 def _pairing_problems(markers: "Sequence[Marker]", kind: str) -> Iterator[str]:

@@ -1,29 +1,57 @@
-"""All inertial streams of one upload, by way of its manifest. How a file format is read is in `sensor_files`."""
+"""The sensor streams of one upload, by way of its manifest. How a file format is read is in `formats`."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from harchive_dagster.errors import LandingError
+from harchive_dagster.landing.formats.protocol import KIND_OF, Dropped
+from harchive_dagster.landing.formats.registry import read_stream
 from harchive_dagster.landing.manifest import Manifest, StreamSpec
-from harchive_dagster.landing.sensor_files import read_imu
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
+from harchive_dagster.recording.location import LocationStream
+from harchive_dagster.recording.pose import PoseStream
+from harchive_dagster.recording.tactile import TactileStream
+
+S = TypeVar("S", ImuStream, PoseStream, TactileStream, DepthStream, LocationStream)
 
 
-def read_streams(folder: Path, manifest: Manifest) -> list[tuple[ImuStream, StreamSpec]]:
-    """Read every inertial stream that the manifest declares, sorted by stream id.
+def read_streams(
+    folder: Path, manifest: Manifest, kind: type[S]
+) -> Iterator[tuple[S, StreamSpec, tuple[Dropped, ...]]]:
+    """Read every stream of one kind that the manifest declares a file for, sorted by stream id, one at a time.
+
+    Args:
+        folder: the session's.
+        manifest: what it says about itself.
+        kind: which streams are wanted, such as `ImuStream`.
+
+    Yields:
+        The stream, the rig's declaration of it, and what reading left out.
 
     Raises:
-        LandingError: a file cannot be read, or no inertial stream is there at all.
+        LandingError: a file cannot be read.
     """
     declared = [(file, manifest.stream_of(file)) for file in manifest.sensor_files]
-    inertial = sorted(
-        ((file, spec) for file, spec in declared if spec.kind == "imu"), key=lambda pair: pair[1].stream_id
-    )
-    if not inertial:
+    for file, spec in sorted(declared, key=lambda pair: pair[1].stream_id):
+        if spec.kind == KIND_OF[kind]:
+            reading = read_stream(folder / file.path, spec, file_format=file.format, channel=file.channel)
+            assert isinstance(reading.stream, kind), f"{file.format} gave {type(reading.stream)} for {spec.kind}"
+            yield reading.stream, spec, reading.dropped
+
+
+def require_inertial(manifest: Manifest) -> None:
+    """Refuse an upload without any inertial stream: nothing could put it on the camera's clock.
+
+    Raises:
+        LandingError: SENSOR_MISSING.
+    """
+    if not any(manifest.stream_of(file).kind == "imu" for file in manifest.sensor_files):
         raise LandingError(
             Reason.SENSOR_MISSING,
             "the upload has no inertial stream.",
             mend="Check that the cap's motion sensor was recording, and that the manifest lists its file.",
             evidence={"streams": [spec.stream_id for spec in manifest.rig.streams]},
         )
-    return [(read_imu(folder / file.path, spec, file_format=file.format), spec) for file, spec in inertial]

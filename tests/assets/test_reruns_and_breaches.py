@@ -134,10 +134,10 @@ def test_what_nobody_foresaw_sets_one_session_aside_and_not_its_neighbours(house
     house.add(session_id="s-odd", duration_s=5.0)
     real = assets.raw.read_streams
 
-    def read(folder, manifest):
+    def read(folder, manifest, kind):
         if manifest.session_id == "s-odd":
             raise OverflowError("a number of the device")
-        return real(folder, manifest)
+        return real(folder, manifest, kind)
 
     monkeypatch.setattr(assets.raw, "read_streams", read)
     assert house.run(selection=["uploads", "sensor_samples"]).success

@@ -19,6 +19,7 @@ from harchive_dagster.landing.integrity import verify_files
 from harchive_dagster.landing.manifest import read_manifest
 from harchive_dagster.landing.streams import read_streams
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.imu import ImuStream
 
 VIDEO = "cap.mp4"
 
@@ -49,7 +50,7 @@ def test_the_landing_accepts_a_good_session(made: tuple[Path, SessionTruth]) -> 
     folder, truth = made
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    ((imu, declared),) = read_streams(folder, manifest)
+    ((imu, declared, _),) = read_streams(folder, manifest, ImuStream)
     assert declared.stream_id == imu.stream_id == truth.stream_id
     assert imu.rate_hz == pytest.approx(200.0, rel=0.02)
     assert [(m.at_ns, m.kind) for m in manifest.markers] == [(m.at_ns, m.kind) for m in truth.markers]
@@ -121,7 +122,7 @@ def test_the_sensor_file_holds_the_motion_of_the_pictures(tmp_path: Path) -> Non
     wanted = spec(duration_s=0.5, errors=SensorErrors.none(), camera_from_sensor=(1.0, 0.0, 0.0, 0.0))
     folder = folder_of(tmp_path, wanted)
     truth = make_session(folder, wanted)
-    ((imu, _),) = read_streams(folder, read_manifest(folder))
+    ((imu, _, _),) = read_streams(folder, read_manifest(folder), ImuStream)
     t_s = ((1 + truth.drift_ppm * 1e-6) * imu.t_device_ns + truth.offset_ns) / 1e9
     motion = motion_of(wanted)
     np.testing.assert_allclose(imu.gyro_rad_s, motion.at(motion.gyro_rad_s, t_s), atol=1e-4)
@@ -161,7 +162,7 @@ def test_time_that_goes_back_is_hashed_as_it_is(tmp_path: Path) -> None:
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     with pytest.raises(Exception, match="device time goes back") as caught:
-        read_streams(folder, manifest)
+        list(read_streams(folder, manifest, ImuStream))
     assert caught.value.reason is Reason.SENSOR_NOT_MONOTONIC
 
 
@@ -181,7 +182,7 @@ def test_a_foreign_imu_does_not_follow_the_pictures(tmp_path: Path) -> None:
     wanted = spec(broken=Breakage.FOREIGN_IMU, width_px=64, height_px=48, **still_sensor)
     folder = folder_of(tmp_path, wanted)
     truth = make_session(folder, wanted)
-    ((imu, _),) = read_streams(folder, read_manifest(folder))
+    ((imu, _, _),) = read_streams(folder, read_manifest(folder), ImuStream)
     t_s = ((1 + truth.drift_ppm * 1e-6) * imu.t_device_ns + truth.offset_ns) / 1e9
     own = motion_of(wanted).at(motion_of(wanted).gyro_rad_s, t_s)
     assert abs(np.corrcoef(imu.gyro_rad_s[:, 1], own[:, 1])[0, 1]) < 0.8

@@ -87,6 +87,27 @@ def test_a_free_recording_has_no_task(session_folder: Path, manifest_json: Calla
     assert manifest.worker_attributes.age_band is None
 
 
+def test_a_file_that_holds_several_streams_is_declared_once_for_each(
+    session_folder: Path, manifest_json: Callable[..., Document]
+) -> None:
+    document = manifest_json()
+    video, imu = document["files"]
+    telemetry = video | {"role": "sensor", "format": "gpmf", "stream_id": "imu_wrist", "channel": "imu"}
+    (session_folder / "manifest.json").write_text(json.dumps(document | {"files": [video, imu, telemetry]}))
+    manifest = read_manifest(session_folder)
+    assert [(file.path, file.channel) for file in manifest.sensor_files] == [("imu.csv", ""), ("cap.mp4", "imu")]
+    assert manifest.video_file.format == "mp4"
+
+
+def test_a_file_is_not_declared_twice_for_the_same_thing(
+    session_folder: Path, manifest_json: Callable[..., Document]
+) -> None:
+    document = manifest_json()
+    (session_folder / "manifest.json").write_text(json.dumps(document | {"files": [*document["files"]] * 2}))
+    with pytest.raises(LandingError, match="more than once for the same thing"):
+        read_manifest(session_folder)
+
+
 BAD_VALUES = [
     ("manifest_version", 2, "manifest_version is 2"),
     ("manifest_version", True, "manifest_version is True"),
@@ -115,7 +136,7 @@ BAD_VALUES = [
     ("files.0.role", "sensor", "must name its stream"),
     ("files.1.role", "video", "2 files have the role video"),
     ("files.1.stream_id", "imu_left", "which the rig does not declare"),
-    ("files.1.path", "cap.mp4", "file 'cap.mp4' is declared more than once"),
+    ("files.1.path", "cap.mp4", "file 'cap.mp4' is declared more than once, with different"),
     ("files.0.path", "../ses-002/cap.mp4", "leads out of the session's folder"),
     ("files.0.path", "/etc/passwd", "leads out of the session's folder"),
     ("files.0.path", "a/./cap.mp4", "expected a plain relative path"),
