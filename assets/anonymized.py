@@ -8,7 +8,7 @@ from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.contract import RESTRICTED
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.privacy.anonymize import anonymize

@@ -10,7 +10,7 @@ from harchive_dagster.labels.task_catalog import load_task_catalog
 from harchive_dagster.lake import ledgers, reference
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.privacy.consent import read_all_consents
 from harchive_dagster.stages import STAGES
 from harchive_dagster.worker_day_asset import OWNERS

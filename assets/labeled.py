@@ -11,7 +11,7 @@ from harchive_dagster.labels.segments import build_segments
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.quality import facts

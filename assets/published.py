@@ -22,7 +22,7 @@ from harchive_dagster.lake.arrivals import finished_row
 from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake, worker_day_key
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.quality import facts

@@ -10,7 +10,8 @@ from harchive_dagster.lake import ledgers, rows, schemas
 from harchive_dagster.lake.arrivals import arrival_row, known_sessions
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing, take_in
+from harchive_dagster.landing.intake import take_in
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.landing.streams import read_streams, require_inertial
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import histogram

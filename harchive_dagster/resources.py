@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 
 

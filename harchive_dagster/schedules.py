@@ -10,7 +10,7 @@ from harchive_dagster.jobs import overview_job, worker_day_job
 from harchive_dagster.lake.arrivals import unprocessed
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.arrivals import list_arrivals
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.sensors import in_window, run_request, unregistered_workers
 from harchive_dagster.settings import Settings
 

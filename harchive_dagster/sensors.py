@@ -12,7 +12,7 @@ from harchive_dagster.jobs import worker_day_job
 from harchive_dagster.lake.arrivals import finished
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.arrivals import Arrival, list_arrivals
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import days, partition_key, workers
 from harchive_dagster.settings import Settings
 

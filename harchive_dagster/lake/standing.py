@@ -7,8 +7,8 @@ from typing import Any
 from harchive_dagster.errors import LakeError
 from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
 from harchive_dagster.landing.manifest import Manifest, read_manifest
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.stages import STAGES, upstream_of
 from harchive_dagster.worker_day import WorkerDay
 

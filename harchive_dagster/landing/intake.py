@@ -11,31 +11,15 @@ from typing import Any, TypeVar
 
 from harchive_dagster.errors import LandingError, SessionRejectedError, UnexpectedError
 from harchive_dagster.landing.integrity import verify_files
-from harchive_dagster.landing.layout import list_sessions, worker_day_folder
+from harchive_dagster.landing.layout import list_sessions
 from harchive_dagster.landing.manifest import Manifest, read_manifest
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.privacy.consent import check_consent, read_consent
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.container import VideoFacts, probe_video
 from harchive_dagster.worker_day import WorkerDay
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Landing:
-    """Where uploads and annotators' files arrive.
-
-    Attributes:
-        uploads: holds `<day>/<worker>/<session>/` and `consents/`.
-        annotations: holds one folder per session pseudonym.
-    """
-
-    uploads: Path
-    annotations: Path
-
-    def session_folder(self, worker_day: WorkerDay, session_id: str) -> Path:
-        """Where one session's files lie."""
-        return worker_day_folder(self.uploads, worker_day) / session_id
 
 
 @dataclass(frozen=True)

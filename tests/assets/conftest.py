@@ -17,7 +17,7 @@ from harchive_dagster.demo.timeline import write_annotations
 from harchive_dagster.demo.truth import SessionTruth
 from harchive_dagster.demo.uploads import write_consent
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.intake import Landing
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import partition_key
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.resources import LakeResource, LandingResource, PseudonymResource
