@@ -200,6 +200,8 @@ def _detail(luma: NDArray[np.uint8], redaction: Redaction, hidden_later: Sequenc
         return 0.0  # wholly under later ones, which answer for it
     values = patch.view(luma).astype(np.float32)
     rebuilt = patch.spread(patch.at_centres(values))
+    if min(mask.shape) < _MIN_CELL_PX:
+        return math.inf  # under one cell the surface bends between neighbouring pixels, and is not found again
     is_testable = mask & (patch.spread(patch.at_centres(mask.astype(np.float32))) > _FULLY_HIDDEN)
     return float(np.abs(values - rebuilt)[is_testable].mean()) if is_testable.any() else math.inf
 
