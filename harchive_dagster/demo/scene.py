@@ -1,6 +1,6 @@
 """Draws the scenery as a moving camera sees it, and says where the face is in each picture.
 
-A pinhole camera and planes only: no lens distortion, no rolling shutter, no motion blur.
+A pinhole camera and planes only: no lens distortion, no motion blur; a rolling shutter where asked for.
 """
 
 from collections.abc import Iterator
@@ -90,8 +90,12 @@ def render(
     *,
     visits: tuple[Visit, ...] = (),
     has_hands: NDArray[np.bool_] | None = None,
+    readout_s: float = 0.0,
 ) -> Iterator[tuple[Picture, Box | None]]:
     """Pictures of the scene at session times `t_s` [M], each with the face's box.
+
+    With a `readout_s` rows are exposed one after another, the middle one at `t_s`; faces' boxes and hands stay as they
+    are at `t_s`.
 
     Yields:
         BGR uint8 [height, width, 3] (a new array each), and the face's box where at least half of it is inside
@@ -110,6 +114,8 @@ def render(
                 person = _person_plane(scenery, visit, motion, camera, float(t))
                 _draw(picture, person, camera, view)
                 face = _face_box(person, camera, view)
+        if readout_s:
+            picture = _rolled(picture, motion, camera, view, rays, t + readout_s * _row_shares(camera))
         if has_hands is not None and has_hands[index]:
             _draw_hands(picture, scenery.glove, float(t))
         yield picture, face
@@ -134,6 +140,32 @@ def _coarse_rays(camera: Camera) -> NDArray[np.float64]:
     y = (np.arange(rows + 2) - 0.5) * _GRID_PX - 0.5
     grid = np.stack([*np.meshgrid(x, y), np.ones((len(y), len(x)))], axis=-1)
     return np.asarray(grid @ np.linalg.inv(camera.matrix).T)
+
+
+def _row_shares(camera: Camera) -> NDArray[np.float64]:
+    """When each row of the coarse grid is exposed, as a share of the read-out from -0.5 to 0.5."""
+    rows = -(-camera.height_px // _GRID_PX)
+    return ((np.arange(rows + 2) - 0.5) * _GRID_PX - 0.5) / camera.height_px - 0.5
+
+
+def _rolled(
+    picture: Picture,
+    motion: HeadMotion,
+    camera: Camera,
+    view: View,
+    rays: NDArray[np.float64],
+    row_t_s: NDArray[np.float64],
+) -> Picture:
+    """The picture as it looks when each row is exposed at its own time; only the rotation in between is regarded."""
+    import cv2
+
+    in_view = np.einsum("ji,rjk,rck->rci", view.world_from_camera, motion.world_from_camera(row_t_s), rays)
+    pixels = in_view @ camera.matrix.T
+    size = (rays.shape[1] * _GRID_PX, rays.shape[0] * _GRID_PX)
+    inside = np.s_[_GRID_PX : _GRID_PX + camera.height_px, _GRID_PX : _GRID_PX + camera.width_px]
+    coarse = [(pixels[..., axis] / pixels[..., 2]).astype(np.float32) for axis in (0, 1)]
+    map_x, map_y = (cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[inside] for m in coarse)
+    return np.asarray(cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _far(panorama: Picture, camera: Camera, view: View, rays: NDArray[np.float64]) -> Picture:

@@ -26,7 +26,7 @@ METHOD = "gyro_visual_rotation/1"
 _MOTION_MIN_RAD_S = 0.03
 """Root mean square after the high-pass; breathing and sway of somebody who sits stay below 0.02."""
 
-_USABLE_MIN_S = 4.0
+_USABLE_MIN_S = 3.5
 _SCORE_MIN = 0.3
 _DISTINCTNESS_MIN = 1.3
 _WINDOWS_MIN = 3
@@ -132,7 +132,7 @@ def _search_centre_s(visual: VisualRates, raw: SampledSignal, origin_ns: int, ex
 
 def _refine(visual: VisualRates, gyro: SampledSignal, search: LagSearch) -> _Fit:
     middles = (visual.edges_s[1:] + visual.edges_s[:-1]) / 2
-    line = ClockLine(float(middles.mean()), search.best_s, 0.0, 0.0)
+    line = ClockLine(float(middles.mean()), search.best_s, 0.0, 0.0, 0.0)
     windows = WindowLags(np.empty(0), np.empty(0), np.empty(0))
     for _ in range(2):
         windows = time_windows(visual, gyro, _fit_map(visual, gyro, line.at(middles)), line)
@@ -262,6 +262,7 @@ def _result(
         method=METHOD,
         offset_ns=round(fit.line.centre_s * 1e9) - at_device_ns - round(drift * at_device_ns),
         drift_ppm=drift * 1e6,
+        offset_sd_ns=fit.line.sd_at(float(visual.edges_s[0] + visual.edges_s[-1]) / 2) * 1e9,
         drift_sd_ppm=fit.line.slope_sd * 1e6,
         residual_ms=fit.residual_ms,
         max_residual_ms=float(np.abs(residual_s).max(initial=0.0)) * 1e3,
@@ -307,6 +308,7 @@ def _refused(stream_id: str, reason: Reason, detail: str) -> ClockAlignment:
         method=METHOD,
         offset_ns=0,
         drift_ppm=0.0,
+        offset_sd_ns=0.0,
         drift_sd_ppm=0.0,
         residual_ms=0.0,
         max_residual_ms=0.0,

@@ -51,6 +51,8 @@ class ClockAlignment(ClockMapping):
     Attributes:
         stream_id: the sensor stream.
         method: name and version of the method.
+        offset_sd_ns: standard uncertainty of where the mapping puts an instant at mid-recording, and so of the offset;
+            95 % of true values lie within 1.96 of it.
         drift_sd_ppm: standard uncertainty of the drift.
         residual_ms: robust RMS of the windows' offsets about the line.
         max_residual_ms: the largest of them.
@@ -69,6 +71,7 @@ class ClockAlignment(ClockMapping):
 
     stream_id: str
     method: str
+    offset_sd_ns: float
     drift_sd_ppm: float
     residual_ms: float
     max_residual_ms: float

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harchive_dagster.sync.interval_rates import SampledSignal
 from harchive_dagster.sync.lag_search import VisualRates, gyro_means, is_covered
 
-_WINDOW_S = (3.0, 20.0)
+_WINDOW_S = (1.5, 20.0)
 _WINDOWS_WANTED = 5
 """A 20 s clip gives five windows of 4 s; from 100 s on windows have 20 s, where one alone is timed to under 1 ms."""
 
@@ -24,23 +24,39 @@ _REACH_PER_S = 400e-6
 _REACH_MAX_S = 0.5
 """A window is looked for where 400 ppm could have carried it, but not farther: steps repeat after half a second."""
 
-_DRIFT_PRIOR = 50e-6
-"""Crystals of phones and caps differ by some 20 ppm, rarely by 100: prior standard deviation of the drift."""
+_DRIFT_PRIOR = 100e-6
+"""Standard deviation of the drift before anything is measured. Crystals differ by some 20 ppm, but sensors that time
+their samples by an oscillator of their own by 100 and more."""
 
 CAUCHY_SCALE = 2.385
 """Standard deviations at which the Cauchy weight is one half: 95 % efficient on Gaussian errors (Holland & Welsch)."""
 
-_FLOOR_S = 0.0003
-"""Windows differ by this much for reasons their noise does not show (near objects, rolling shutter)."""
+_FLOOR_S = 0.0005
+"""Windows differ by this much for reasons their noise does not show: with a rolling shutter the time that a picture
+tells is that of the rows where its features lie."""
+
+_BLOCK_S = 1.0
+"""Tracking errors last for tenths of a second; blocks of this length are independent of each other."""
+
+_SHARED_FLOOR_S = 0.0003
+_AXES_GAIN = 1.0
+"""Calibrated with benchmarks/sync.py, so that 95 % intervals hold the truth in 90 to 99 % of the trials."""
+
+_WINDOW_AXES_GAIN = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class WindowLags:
-    """Every window that could be timed: centre, lag, standard deviation, in seconds of the session; [W] each."""
+    """Every window that could be timed: centre, lag, standard deviation, in seconds of the session; [W] each.
+
+    Attributes:
+        locked_sd_s: of an error that all windows share.
+    """
 
     centre_s: NDArray[np.float64]
     lag_s: NDArray[np.float64]
     sd_s: NDArray[np.float64]
+    locked_sd_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +66,24 @@ class ClockLine:
     Attributes:
         centre_s: the windows' centre of gravity, where offset and drift are independent.
         lag_s: session time minus device time there.
+        lag_sd_s: its standard uncertainty there.
         slope: 1e6 * slope is the drift in ppm of session time.
         slope_sd: its standard uncertainty, prior included.
     """
 
     centre_s: float
     lag_s: float
+    lag_sd_s: float
     slope: float
     slope_sd: float
 
     def at(self, t_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Lag at session times."""
         return self.lag_s + self.slope * (t_s - self.centre_s)
+
+    def sd_at(self, t_s: float) -> float:
+        """Standard uncertainty of the lag at a session time."""
+        return float(np.hypot(self.lag_sd_s, self.slope_sd * (t_s - self.centre_s)))
 
 
 def time_windows(visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.float64], line: ClockLine) -> WindowLags:
@@ -82,10 +104,9 @@ def time_windows(visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.f
     span_s = float(visual.edges_s[-1] - visual.edges_s[0])
     length_s = float(np.clip(span_s / _WINDOWS_WANTED, *_WINDOW_S))
     middles = (visual.edges_s[1:] + visual.edges_s[:-1]) / 2
-    window = ((middles - visual.edges_s[0]) / span_s * max(1, round(span_s / length_s))).astype(np.intp)
+    weight = _trust(visual, gyro, mapping, line.at(middles))
+    window = _windows(middles, weight > 0, length_s)
     count = int(window.max()) + 1
-    expected = line.at(middles)
-    weight = _trust(visual, gyro, mapping, expected)
     totals = _sums(window, weight, count)
     centre_s = _sums(window, weight * middles, count) / np.maximum(totals, 1.0)
     around = line.at(centre_s)
@@ -102,10 +123,11 @@ def time_windows(visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.f
         lag_s = lag_s + np.clip(step, -_REACH_STEP_S, _REACH_STEP_S)
     left = misfit(lag_s)
     energy = _sums(window, weight * (visual.high_passed**2).sum(axis=1), count)
-    sd_s = np.sqrt(left / np.maximum(3.0 * totals, 1.0) / np.maximum(curvature, 1e-30))
+    blocks = window * (1 + int(span_s / _BLOCK_S)) + (middles / _BLOCK_S).astype(np.intp)
+    sd_s, locked_sd_s = _spread(visual, gyro, mapping, window, weight, lag_s, blocks)
     is_timed = (totals >= _WINDOW_INTERVALS_MIN) & (left < (1.0 - _WINDOW_SCORE_MIN) * energy)
     is_timed &= sd_s < _WINDOW_SD_MAX_S
-    return WindowLags(centre_s[is_timed], lag_s[is_timed], sd_s[is_timed])
+    return WindowLags(centre_s[is_timed], lag_s[is_timed], sd_s[is_timed], locked_sd_s)
 
 
 def fit_line(windows: WindowLags) -> ClockLine:
@@ -118,6 +140,7 @@ def fit_line(windows: WindowLags) -> ClockLine:
     Args:
         windows: at least one.
     """
+    count = len(windows.lag_s)
     base = 1.0 / (windows.sd_s**2 + _FLOOR_S**2)
     weight = base
     lag_s, slope, centre_s, information, excess = float(windows.lag_s[0]), 0.0, 0.0, 0.0, 1.0
@@ -128,12 +151,14 @@ def fit_line(windows: WindowLags) -> ClockLine:
         information = float((weight * since**2).sum())
         slope = float((weight * since * (windows.lag_s - lag_s)).sum()) / max(information, 1e-9)
         normed = (windows.lag_s - lag_s - slope * since) * np.sqrt(base)
-        # Windows that scatter more than their noise says widen the weights and the uncertainty alike.
-        excess = max(1.0, 1.4826 * float(np.median(np.abs(normed))))
+        # Windows that scatter more than their noise says widen the weights and the uncertainty alike. Two parameters
+        # were fitted to them.
+        excess = max(1.0, 1.4826 * float(np.median(np.abs(normed))) * np.sqrt(count / max(count - 2.0, 0.5)))
         weight = base / (1.0 + (normed / (excess * CAUCHY_SCALE)) ** 2)
     variance = excess**2 / max(information, 1e-9)
     share = _DRIFT_PRIOR**2 / (_DRIFT_PRIOR**2 + variance)
-    return ClockLine(centre_s, lag_s, share * slope, float(np.sqrt(share * variance)))
+    lag_sd_s = float(np.hypot(excess / np.sqrt(weight.sum()), windows.locked_sd_s))
+    return ClockLine(centre_s, lag_s, lag_sd_s, share * slope, float(np.sqrt(share * variance)))
 
 
 def _trust(
@@ -144,6 +169,17 @@ def _trust(
     error = np.linalg.norm(visual.high_passed - gyro_means(visual.edges_s, gyro, lag_s) @ mapping, axis=1)
     scale = CAUCHY_SCALE * 1.4826 * float(np.median(error[is_both])) if is_both.any() else 1.0
     return np.where(is_both, 1.0 / (1.0 + (error / max(scale, 1e-9)) ** 2), 0.0)
+
+
+def _windows(middles: NDArray[np.float64], is_used: NDArray[np.bool_], length_s: float) -> NDArray[np.intp]:
+    """The window of every interval: equal stretches of what lies between the first and the last interval used."""
+    used = np.flatnonzero(is_used)
+    if not len(used):
+        return np.zeros(len(middles), dtype=np.intp)
+    first_s, last_s = middles[used[0]], middles[used[-1]]
+    count = max(1, round((last_s - first_s) / length_s))
+    share = (middles - first_s) / max(last_s - first_s, 1e-9) * count
+    return np.clip(share, 0, count - 1).astype(np.intp)
 
 
 def _sums(window: NDArray[np.intp], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -159,11 +195,47 @@ def _newton_step(
     weight: NDArray[np.float64],
     lag_s: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lag = lag_s[window]
-    start_s, end_s = visual.edges_s[:-1] - lag, visual.edges_s[1:] - lag
+    pull, stiffness = _pulls(visual, gyro, mapping, weight, lag_s[window])
+    curvature = _sums(window, stiffness, len(lag_s))
+    return _sums(window, pull.sum(axis=1), len(lag_s)) / np.maximum(curvature, 1e-30), curvature
+
+
+def _pulls(
+    visual: VisualRates,
+    gyro: SampledSignal,
+    mapping: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    lag_s: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each interval contributes to the slope (by axis, [N, 3]) and to the curvature ([N]) of the misfit."""
+    start_s, end_s = visual.edges_s[:-1] - lag_s, visual.edges_s[1:] - lag_s
     # The mean over an interval changes with the lag by the difference of the signal at the interval's ends.
     change = (gyro.value_at(start_s) - gyro.value_at(end_s)) / (end_s - start_s)[:, None] @ mapping
-    error = visual.high_passed - gyro_means(visual.edges_s, gyro, lag) @ mapping
-    curvature = _sums(window, weight * (change**2).sum(axis=1), len(lag_s))
-    slope = _sums(window, weight * (change * error).sum(axis=1), len(lag_s))
-    return slope / np.maximum(curvature, 1e-30), curvature
+    error = visual.high_passed - gyro_means(visual.edges_s, gyro, lag_s) @ mapping
+    return weight[:, None] * change * error, weight * (change**2).sum(axis=1)
+
+
+def _spread(
+    visual: VisualRates,
+    gyro: SampledSignal,
+    mapping: NDArray[np.float64],
+    window: NDArray[np.intp],
+    weight: NDArray[np.float64],
+    lag_s: NDArray[np.float64],
+    block: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], float]:
+    """Standard deviation of each window's lag from the intervals' own pulls, which need not be independent.
+
+    A sandwich estimate (White 1980) for independent intervals, widened by how much more the sums over blocks of the
+    whole recording vary than independent intervals would let them. An error that all windows share shows in how far
+    the three axes disagree: the same estimate with each axis for a block.
+    """
+    pulls, stiffness = _pulls(visual, gyro, mapping, weight, lag_s[window])
+    pull = pulls.sum(axis=1)
+    curvature = np.maximum(_sums(window, stiffness, len(lag_s)), 1e-30)
+    inflation = max(1.0, float((np.bincount(block, pull) ** 2).sum() / max((pull**2).sum(), 1e-30)))
+    by_axis = np.column_stack([_sums(window, column, len(lag_s)) for column in pulls.T])
+    axes = 1.5 * (by_axis**2).sum(axis=1)
+    shared = float(np.sqrt(1.5 * (by_axis.sum(axis=0) ** 2).sum()) / curvature.sum())
+    alone = np.sqrt(inflation * _sums(window, pull**2, len(lag_s)) + _WINDOW_AXES_GAIN**2 * axes) / curvature
+    return alone, float(np.hypot(_AXES_GAIN * shared, _SHARED_FLOOR_S))

@@ -121,6 +121,7 @@ def make_alignment(**overrides) -> ClockAlignment:
         "method": "test/1",
         "offset_ns": 0,
         "drift_ppm": 0.0,
+        "offset_sd_ns": 500_000.0,
         "drift_sd_ppm": 1.0,
         "residual_ms": 0.5,
         "max_residual_ms": 1.0,
