@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harchive_dagster.recording.clock_resets import carried_on
 from harchive_dagster.recording.sample_checks import (
     check_finite,
     check_increasing,
@@ -25,7 +26,8 @@ class ImuStream:
     Attributes:
         stream_id: the manifest's name for the stream.
         placement: where it is worn (head, left_wrist, ...).
-        t_device_ns: int64 [N], strictly increasing.
+        t_device_ns: int64 [N], strictly increasing. Given to the constructor, it may have been set back while sampling
+            went on, up to three times; it is carried on (`clock_resets`).
         accel_m_s2: float64 [N, 3], specific force (gravity included).
         gyro_rad_s: float64 [N, 3].
         mag_ut: float64 [N, 3], or None where the device has no magnetometer.
@@ -42,7 +44,7 @@ class ImuStream:
     mag_ut: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "t_device_ns", read_only(self.t_device_ns, np.int64))
+        object.__setattr__(self, "t_device_ns", read_only(carried_on(np.asarray(self.t_device_ns)), np.int64))
         vectors = {"accel_m_s2": self.accel_m_s2, "gyro_rad_s": self.gyro_rad_s}
         if self.mag_ut is not None:
             vectors["mag_ut"] = self.mag_ut

@@ -2,6 +2,7 @@
 `alignment`'s business.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SyncError
 from harchive_dagster.reasons import Reason
+
+EVER_NS = 1 << 62
+"""Farther than any clock counts: 146 years."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,12 +27,15 @@ class ClockMapping:
             short to tell.
         camera_from_sensor: quaternion w, x, y, z that rotates a sensor-axes vector into camera axes.
         gyro_bias_rad_s: float64 [3], sensor axes.
+        device_start_ns, device_end_ns: the device times it holds for, half-open.
     """
 
     offset_ns: int
     drift_ppm: float
     camera_from_sensor: tuple[float, float, float, float]
     gyro_bias_rad_s: NDArray[np.float64]
+    device_start_ns: int = -EVER_NS
+    device_end_ns: int = EVER_NS
 
     def to_session_ns(self, t_device_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Map device times onto the camera's clock, rounded to the nanosecond."""
@@ -44,12 +51,75 @@ class ClockMapping:
         return np.asarray(since - drifted, dtype=np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class PiecewiseClock:
+    """A device clock that was set, stopped or lost samples: one mapping for each piece that could be aligned.
+
+    Instants that belong to no piece are mapped by the piece before them; `is_broken` tells them.
+
+    Attributes:
+        pieces: at least one, in the order of device time, not overlapping.
+    """
+
+    pieces: tuple[ClockMapping, ...]
+
+    @property
+    def longest(self) -> ClockMapping:
+        """The piece that holds for most device time."""
+        return max(self.pieces, key=lambda piece: piece.device_end_ns - piece.device_start_ns)
+
+    @property
+    def camera_from_sensor(self) -> tuple[float, float, float, float]:
+        """As in `ClockMapping`: the mount does not change with the clock."""
+        return self.longest.camera_from_sensor
+
+    @property
+    def gyro_bias_rad_s(self) -> NDArray[np.float64]:
+        """As in `ClockMapping`."""
+        return self.longest.gyro_bias_rad_s
+
+    def to_session_ns(self, t_device_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Map device times onto the camera's clock."""
+        starts_ns = np.array([piece.device_start_ns for piece in self.pieces[1:]], dtype=np.int64)
+        return self._by_piece(t_device_ns, starts_ns, [piece.to_session_ns for piece in self.pieces])
+
+    def to_device_ns(self, t_session_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The inverse of `to_session_ns`."""
+        starts_ns = self._bounds_ns[1:, 0]
+        return self._by_piece(t_session_ns, starts_ns, [piece.to_device_ns for piece in self.pieces])
+
+    def is_broken(self, start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether some of the session time [start, end) belongs to no piece, or to two. [N] each."""
+        bounds_ns = self._bounds_ns
+        first, last = (np.searchsorted(bounds_ns[1:, 0], t_ns, side="right") for t_ns in (start_ns, end_ns - 1))
+        return np.asarray((first != last) | (start_ns < bounds_ns[first, 0]) | (end_ns > bounds_ns[first, 1]))
+
+    @property
+    def _bounds_ns(self) -> NDArray[np.int64]:
+        """Session time of every piece's start and end, [K, 2]."""
+        ends = [np.array([piece.device_start_ns, piece.device_end_ns]) for piece in self.pieces]
+        return np.array([piece.to_session_ns(end) for piece, end in zip(self.pieces, ends, strict=True)])
+
+    def _by_piece(
+        self,
+        t_ns: NDArray[np.int64],
+        starts_ns: NDArray[np.int64],
+        maps: Sequence[Callable[[NDArray[np.int64]], NDArray[np.int64]]],
+    ) -> NDArray[np.int64]:
+        piece = np.searchsorted(starts_ns, t_ns, side="right")
+        mapped = np.empty_like(t_ns)
+        for index, to_other in enumerate(maps):
+            mapped[piece == index] = to_other(t_ns[piece == index])
+        return mapped
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClockAlignment(ClockMapping):
     """A mapping with what speaks for it, and the verdict.
 
     Attributes:
         stream_id: the sensor stream.
+        piece_index: which piece of the recording, from 0; a clock that was never set has one.
         method: name and version of the method.
         offset_sd_ns: standard uncertainty of where the mapping puts an instant at mid-recording, and so of the offset;
             95 % of true values lie within 1.96 of it.
@@ -86,6 +156,7 @@ class ClockAlignment(ClockMapping):
     search_score: NDArray[np.float64]
     window_t_ns: NDArray[np.int64]
     window_residual_ns: NDArray[np.float64]
+    piece_index: int = 0
 
     def __post_init__(self) -> None:
         if self.is_accepted != (self.reason is None):

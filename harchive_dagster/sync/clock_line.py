@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from harchive_dagster.sync.interval_rates import SampledSignal
 from harchive_dagster.sync.lag_search import VisualRates, gyro_means, is_covered
+from harchive_dagster.sync.mount import CAUCHY_SCALE
 
-_WINDOW_S = (1.5, 20.0)
+_WINDOW_S = (1.5, 8.0)
 _WINDOWS_WANTED = 5
-"""A 20 s clip gives five windows of 4 s; from 100 s on windows have 20 s, where one alone is timed to under 1 ms."""
+"""A 20 s clip gives five windows of 4 s; from 40 s on windows have 8 s, where one alone is timed to 2 ms and a step of
+the clock is between two windows before long."""
 
 _WINDOW_SCORE_MIN = 0.3
 _WINDOW_SD_MAX_S = 0.005
@@ -24,14 +26,11 @@ _REACH_PER_S = 400e-6
 _REACH_MAX_S = 0.5
 """A window is looked for where 400 ppm could have carried it, but not farther: steps repeat after half a second."""
 
-_DRIFT_PRIOR = 100e-6
+DRIFT_PRIOR = 100e-6
 """Standard deviation of the drift before anything is measured. Crystals differ by some 20 ppm, but sensors that time
 their samples by an oscillator of their own by 100 and more."""
 
-CAUCHY_SCALE = 2.385
-"""Standard deviations at which the Cauchy weight is one half: 95 % efficient on Gaussian errors (Holland & Welsch)."""
-
-_FLOOR_S = 0.0005
+WINDOW_FLOOR_S = 0.0005
 """Windows differ by this much for reasons their noise does not show: with a rolling shutter the time that a picture
 tells is that of the rows where its features lie."""
 
@@ -119,7 +118,8 @@ def time_windows(visual: VisualRates, gyro: SampledSignal, mapping: NDArray[np.f
     shifts = np.arange(-reach_s, reach_s + _REACH_STEP_S / 2, _REACH_STEP_S)
     lag_s = around + shifts[np.argmin([misfit(around + shift) for shift in shifts], axis=0)]
     for _ in range(6):
-        step, curvature = _newton_step(visual, gyro, mapping, window, weight, lag_s)
+        pull, stiffness = _pulls(visual, gyro, mapping, weight, lag_s[window])
+        step = _sums(window, pull.sum(axis=1), count) / np.maximum(_sums(window, stiffness, count), 1e-30)
         lag_s = lag_s + np.clip(step, -_REACH_STEP_S, _REACH_STEP_S)
     left = misfit(lag_s)
     energy = _sums(window, weight * (visual.high_passed**2).sum(axis=1), count)
@@ -141,7 +141,7 @@ def fit_line(windows: WindowLags) -> ClockLine:
         windows: at least one.
     """
     count = len(windows.lag_s)
-    base = 1.0 / (windows.sd_s**2 + _FLOOR_S**2)
+    base = 1.0 / (windows.sd_s**2 + WINDOW_FLOOR_S**2)
     weight = base
     lag_s, slope, centre_s, information, excess = float(windows.lag_s[0]), 0.0, 0.0, 0.0, 1.0
     for _ in range(20):
@@ -156,7 +156,7 @@ def fit_line(windows: WindowLags) -> ClockLine:
         excess = max(1.0, 1.4826 * float(np.median(np.abs(normed))) * np.sqrt(count / max(count - 2.0, 0.5)))
         weight = base / (1.0 + (normed / (excess * CAUCHY_SCALE)) ** 2)
     variance = excess**2 / max(information, 1e-9)
-    share = _DRIFT_PRIOR**2 / (_DRIFT_PRIOR**2 + variance)
+    share = DRIFT_PRIOR**2 / (DRIFT_PRIOR**2 + variance)
     lag_sd_s = float(np.hypot(excess / np.sqrt(weight.sum()), windows.locked_sd_s))
     return ClockLine(centre_s, lag_s, lag_sd_s, share * slope, float(np.sqrt(share * variance)))
 
@@ -185,19 +185,6 @@ def _windows(middles: NDArray[np.float64], is_used: NDArray[np.bool_], length_s:
 def _sums(window: NDArray[np.intp], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Sum of the values of each window."""
     return np.bincount(window, values, count).astype(np.float64, copy=False)
-
-
-def _newton_step(
-    visual: VisualRates,
-    gyro: SampledSignal,
-    mapping: NDArray[np.float64],
-    window: NDArray[np.intp],
-    weight: NDArray[np.float64],
-    lag_s: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    pull, stiffness = _pulls(visual, gyro, mapping, weight, lag_s[window])
-    curvature = _sums(window, stiffness, len(lag_s))
-    return _sums(window, pull.sum(axis=1), len(lag_s)) / np.maximum(curvature, 1e-30), curvature
 
 
 def _pulls(

@@ -41,6 +41,15 @@ class VisualRates:
     high_passed: NDArray[np.float64]
     is_usable: NDArray[np.bool_]
 
+    @property
+    def middles_s(self) -> NDArray[np.float64]:
+        """Middle of every interval, [N]."""
+        return (self.edges_s[1:] + self.edges_s[:-1]) / 2
+
+    def where(self, is_wanted: NDArray[np.bool_]) -> "VisualRates":
+        """The same with only these intervals usable."""
+        return VisualRates(self.edges_s, self.rate_rad_s, self.high_passed, self.is_usable & is_wanted)
+
     def part(self, start: int, stop: int) -> "VisualRates":
         """The intervals start ... stop - 1."""
         return VisualRates(
