@@ -13,7 +13,7 @@ export HARCHIVE_LAKE ?= $(CURDIR)/var/lake
 KEY_FILE := var/demo/pseudonym.key
 WITH_KEY := HARCHIVE_PSEUDONYM_KEY="$${HARCHIVE_PSEUDONYM_KEY:-$$(cat $(KEY_FILE))}"
 
-.PHONY: setup demo test ui check clean
+.PHONY: setup demo test ui check aria clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ check: $(READY) var/dagster/dagster.yaml
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	HARCHIVE_PSEUDONYM_KEY=only-for-validation $(BIN)/dagster definitions validate --workspace workspace.yaml
+
+# Reading VRS needs the package alone, not the notebooks and the viewer that it names as dependencies.
+aria: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps projectaria-tools
 
 clean:
 	rm -rf var $(VENV) dist

@@ -28,6 +28,7 @@ def consents(
     """Consent records as they stand. `uploads` reads the records themselves, so that this table can never be stale
     for it; the table is for people.
     """
+    landing.bring_consents()
     records, errors = read_all_consents(landing.uploads)
     metadata = _replace(context, lake, ledgers.CONSENTS, reference.consent_rows(records))
     for error in errors:

@@ -3,7 +3,15 @@
 import dagster as dg
 import pandas as pd
 
-from harchive_dagster.delivery.episodes import SOURCES, cut_session, episode_rows, read_sources, synced_counts
+from harchive_dagster.delivery.episodes import (
+    MOTION_SOURCES,
+    SOURCES,
+    cut_session,
+    episode_rows,
+    placements,
+    read_sources,
+    synced_counts,
+)
 from harchive_dagster.delivery.publishing import (
     drop_stale_media,
     media_folder,
@@ -68,7 +76,7 @@ def episodes(
             session,
             cut[session.session_id],
             media_uri=uris[session.session_id],
-            placements=rows.placements(sources["synced_frames"], session.session_id),
+            placements=placements(sources, session.session_id),
             catalog=catalog,
             pseudonyms=pseudonyms,
         )
@@ -76,7 +84,7 @@ def episodes(
     table = schemas.EPISODES.conform(rows_of_episodes)
     kept = {name: rows.only_sessions(sources[name], list(uris)) for name in SOURCES}
     private_ns = {session.session_id: session.manifest.private_intervals_ns for session in published}
-    kept["synced_frames"] = without_private_time(kept["synced_frames"], private_ns)
+    kept |= {name: without_private_time(kept[name], private_ns) for name in MOTION_SOURCES}
     kept["clock_alignments"] = kept["clock_alignments"].filter(kept["clock_alignments"].column("is_accepted"))
     kept["segments"] = without_free_words(kept["segments"], load_taxonomy(), pseudonyms)
     kept["anonymized_videos"] = rows.with_uris(kept["anonymized_videos"], uris)
@@ -101,3 +109,4 @@ def episodes(
     # Last of all: a run that dies before this line leaves the worker-day unfinished, and the sweep asks for it again.
     finished = ledgers.WORKER_DAYS.conform([finished_row(lake, worker_day, table, gate.rejected)])
     lake.replace(ledgers.WORKER_DAYS, worker_day_key(worker_day), finished, run_id=context.run.run_id)
+    landing.let_go(worker_day)

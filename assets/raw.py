@@ -56,6 +56,7 @@ def uploads(
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "uploads", worker_day)
     now = datetime.now(UTC)
+    landing.bring_worker_day(worker_day, now=now)
     # Before the sessions are listed: one that arrives meanwhile makes the digest stale, never falsely fresh.
     arrival = arrival_row(landing.uploads, worker_day)
     intake = take_in(
@@ -76,7 +77,7 @@ def uploads(
         sessions.to_pandas(),
         {
             "waiting_sessions": len(intake.waiting),
-            "recorded_minutes": sum(row["duration_ns"] for row in sessions.to_pylist()) / 60e9,
+            "recorded_minutes": sum(row["duration_ns"] or 0 for row in sessions.to_pylist()) / 60e9,
         },
         accepted=accepted,
     )

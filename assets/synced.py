@@ -1,19 +1,25 @@
-"""Stage synced: every sensor on the camera's clock, measured; its values on every frame."""
+"""Stage synced: every sensor on the camera's clock, measured where it can be; inertial values on every frame."""
 
 import dagster as dg
 import pyarrow as pa
 
 from harchive_dagster.gates import StageEvents, StageGate
 from harchive_dagster.lake import rows, schemas
-from harchive_dagster.lake.standing import standing_ids
+from harchive_dagster.lake.contract import TableContract
+from harchive_dagster.lake.standing import standing_ids, standing_sessions
+from harchive_dagster.lake.stream_rows import read_stream_rows
+from harchive_dagster.lake.stream_schemas import STREAM_TABLES
 from harchive_dagster.lake.tables import Lake
+from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.quality import facts
+from harchive_dagster.quality.stream_facts import stream_facts
 from harchive_dagster.sync.alignment import align_gyro
 from harchive_dagster.sync.clock import refusal
 from harchive_dagster.sync.curve_picture import sync_curve_png
 from harchive_dagster.sync.resampling import synced_frames as resample
+from harchive_dagster.sync.stream_clock import DEVICE
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
@@ -91,4 +97,39 @@ def synced_frames(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         facts.judged_synced_frames(synced_table),
         {"gap_fraction_max": float(figures["gap_fraction"].max()) if len(figures) else 0.0},
         accepted=[session_id for session_id in standing if session_id not in gate.rejected],
+    )
+
+
+@worker_day_asset("synced_streams", kinds={"deltalake", "numpy"})
+def synced_streams(
+    context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
+) -> StageEvents:
+    """Poses, pressure arrays and depth pictures in session time, each saying what its time rests on."""
+    worker_day = worker_day_of(context)
+    gate = StageGate(context, lake, "synced_streams", worker_day)
+    alignments = lake.read_worker_day(schemas.CLOCK_ALIGNMENTS, worker_day)
+    tables: dict[TableContract, list[pa.Table]] = {contract: [] for contract in STREAM_TABLES}
+    declared_hz, left_out = {}, []
+    standing = standing_sessions(lake, landing, worker_day, "synced_streams")
+    for session in standing:
+        with gate.session(session.session_id):
+            mine = rows.present(alignments, session.session_id, "clock_alignments")
+            for stream in read_stream_rows(session, rows.clock_mappings(mine)):
+                tables[stream.contract].append(stream.rows)
+                declared_hz[session.session_id, stream.spec.stream_id] = stream.spec.rate_hz
+                left_out += [f"{session.session_id} {stream.spec.stream_id}: {one}" for one in stream.left_out]
+    durations_ns = {session.session_id: session.row["duration_ns"] for session in standing}
+    merged = {contract: rows.together(contract, parts) for contract, parts in tables.items()}
+    figures = stream_facts(merged.values(), declared_hz, durations_ns)
+    gate.sift(figures)
+    figures = figures[~figures["session_id"].isin(list(gate.rejected))]
+    yield from gate.publish(
+        {contract: gate.keep(table) for contract, table in merged.items()},
+        figures,
+        {
+            "streams": len(figures),
+            "streams_on_device_clocks": int((figures["clock"] == DEVICE).sum()),
+            "left_out": left_out,
+        },
+        accepted=[session_id for session_id in durations_ns if session_id not in gate.rejected],
     )

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from harchive_dagster import __version__
+from harchive_dagster.commands.doctor import doctor
+from harchive_dagster.commands.quarantine import quarantine
+from harchive_dagster.commands.uploads import extract_video, landing, pack
 from harchive_dagster.errors import HarchiveError
 
 
@@ -14,6 +17,13 @@ from harchive_dagster.errors import HarchiveError
 @click.version_option(__version__, prog_name="harchive")
 def cli() -> None:
     """Turn camera-cap recordings into synced, anonymized, labeled Delta tables."""
+
+
+cli.add_command(pack)
+cli.add_command(extract_video)
+cli.add_command(landing)
+cli.add_command(quarantine)
+cli.add_command(doctor)
 
 
 @cli.group()

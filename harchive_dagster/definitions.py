@@ -22,7 +22,12 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
     """
     settings = Settings.from_environment()
     resources: dict[str, Any] = {
-        "landing": LandingResource(uploads=str(settings.landing), annotations=str(settings.annotations)),
+        "landing": LandingResource(
+            uploads=settings.landing_place,
+            spool=str(settings.spool),
+            annotations=str(settings.annotations),
+            max_session_gb=settings.max_session_gb,
+        ),
         "lake": LakeResource(root=str(settings.lake)),
         "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
     }

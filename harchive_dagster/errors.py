@@ -26,6 +26,10 @@ class SettingsError(HarchiveError):
     """A setting is missing or cannot be used."""
 
 
+class StoreError(HarchiveError):
+    """The object store that uploads arrive in does not answer; no upload is at fault."""
+
+
 class LakeError(HarchiveError):
     """A table is missing, or does not fit its contract."""
 

@@ -10,14 +10,18 @@ from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 
 
 class LandingResource(dg.ConfigurableResource[Landing]):
-    """Where uploads and annotators' files arrive."""
+    """Where uploads and annotators' files arrive. `uploads` is a path, or the URL of an object store."""
 
     uploads: str
     annotations: str
+    max_session_gb: int = 200
+    spool: str = "var/spool"
 
     def create_resource(self, context: dg.InitResourceContext) -> Landing:  # noqa: ARG002 -- Dagster's signature
         """The plain object."""
-        return Landing(Path(self.uploads), Path(self.annotations))
+        return Landing.at(
+            self.uploads, Path(self.annotations), self.max_session_gb * 10**9, spool=Path(self.spool).absolute()
+        )
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):

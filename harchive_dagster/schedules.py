@@ -30,7 +30,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         context: dg.ScheduleEvaluationContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
     ) -> list[dg.RunRequest] | dg.SkipReason:
         try:
-            found = list_arrivals(landing.uploads, since=settings.first_day)
+            found = list_arrivals(landing.listing, since=settings.first_day)
             left = in_window(unprocessed(lake, found, since=settings.first_day))
         except HarchiveError as error:
             return dg.SkipReason(str(error))

@@ -3,18 +3,25 @@
 See https://docs.dagster.io/guides/automate/sensors
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import date
 
 import dagster as dg
 
 from harchive_dagster.errors import HarchiveError
 from harchive_dagster.jobs import worker_day_job
-from harchive_dagster.lake.arrivals import finished
+from harchive_dagster.lake.arrivals import finished, finished_version, released, worker_days_naming
 from harchive_dagster.lake.tables import Lake
-from harchive_dagster.landing.arrivals import Arrival, list_arrivals
+from harchive_dagster.landing.arrivals import Arrival
 from harchive_dagster.landing.storage import Landing
+from harchive_dagster.landing.watch import Seen, look, read_arrivals
 from harchive_dagster.partitions import days, partition_key, workers
-from harchive_dagster.settings import Settings
+from harchive_dagster.worker_day import WorkerDay
+
+_LOOKING_S = 25
+"""Dagster ends a tick after 60 s; the day that is being read when this is over, and the tables, need some as well."""
 
 
 def run_request(arrival: Arrival, *, attempt: str = "") -> dg.RunRequest:
@@ -47,31 +54,47 @@ def unregistered_workers(instance: dg.DagsterInstance, found: Sequence[Arrival])
 def arrivals(
     context: dg.SensorEvaluationContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Requests what changed since the last tick.
+    """Requests what changed and is not what the tables were made from.
 
-    The cursor keeps the fingerprints that were already requested as a digest per worker-day, so that a tick compares
-    and does not ask the run history; run keys protect against the cursor being lost.
+    The cursor says what earlier ticks saw (`Seen`); run keys protect against its being lost.
     """
+    window = {date.fromisoformat(day) for day in days.get_partition_keys()}
+    ends_at = time.monotonic() + _LOOKING_S
+    before = Seen.from_cursor(context.cursor)
     try:
-        found = in_window(list_arrivals(landing.uploads, since=Settings.from_environment().first_day))
+        found = look(
+            landing.listing,
+            before,
+            window,
+            naming=lambda consent_ids: worker_days_naming(lake, consent_ids),
+            has_time=lambda: time.monotonic() < ends_at,
+        )
+        version = finished_version(lake)
+        is_moved = before.finished_version not in (None, version)
+        done = finished(lake) if is_moved or any(arrival.digest for arrival in found.changed) else {}
+        again = _released(landing, lake, done, before.finished_version) if is_moved else []
     except HarchiveError as error:
         return dg.SkipReason(str(error))
-    complete = [arrival for arrival in found if arrival.digest]
-    waiting = sum(arrival.waiting_count for arrival in found)
-    # On an instance's first tick, or when the cursor was lost, the lake knows what went through already.
-    seen = dict(_read_cursor(context.cursor)) or {str(day): digest for day, digest in finished(lake).items()}
-    fresh = [arrival for arrival in complete if seen.get(str(arrival.worker_day)) != arrival.digest]
-    if not fresh:
-        return dg.SkipReason(f"nothing new in {len(complete)} worker-days; {waiting} sessions still arriving")
-    new = unregistered_workers(context.instance, fresh)
+    for sentence in found.unlistable:
+        context.log.warning(sentence)
+    fresh = [one for one in found.changed if one.digest and done.get(one.worker_day) != one.digest]
+    cursor = replace(found.seen, finished_version=version).cursor()
+    if not fresh and not again:
+        waiting = sum(found.seen.waiting.values())
+        nothing = f"nothing new on {len(found.seen.days)} days; {waiting} sessions still arriving"
+        return dg.SensorResult(skip_reason=dg.SkipReason(nothing), cursor=cursor)
+    new = unregistered_workers(context.instance, [*fresh, *again])
     return dg.SensorResult(
-        run_requests=[run_request(arrival) for arrival in fresh],
+        # Under a key of their own: their content was requested before.
+        run_requests=[run_request(one) for one in fresh]
+        + [run_request(one, attempt=f"released-{before.finished_version}") for one in again],
         dynamic_partitions_requests=[workers.build_add_request(new)] if new else [],
-        cursor="\n".join(f"{arrival.worker_day} {arrival.digest}" for arrival in complete),
+        cursor=cursor,
     )
 
 
-def _read_cursor(cursor: str | None) -> Iterator[tuple[str, str]]:
-    for line in (cursor or "").splitlines():
-        worker_day, _, digest = line.rpartition(" ")
-        yield worker_day, digest
+def _released(landing: Landing, lake: Lake, done: Collection[WorkerDay], since_version: int | None) -> list[Arrival]:
+    """What was finished at the last tick and was taken off that table since, so that it is run again."""
+    assert since_version is not None
+    missing = released(lake, done, since_version=since_version)
+    return in_window([arrival for arrival in read_arrivals(landing.listing, missing) if arrival.digest])

@@ -1,13 +1,21 @@
 """Every setting, read from the environment in one place and checked at once. Secrets are not here but in resources."""
 
 import os
+import re
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from urllib.parse import unquote
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.landing.object_store import SCHEMES
+
+_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}", re.ASCII)
+"""Amazon's, Google's and Azure's names together; the longest are Google's."""
+_PREFIX_PART = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._=-]{1,200}", re.ASCII)
+"""Of what is safe in a key everywhere, that which needs no escaping in a URL."""
 
 
 @dataclass(frozen=True)
@@ -15,17 +23,23 @@ class Settings:
     """Where things lie and when they run.
 
     Attributes:
-        landing: folder that uploads arrive in (HARCHIVE_LANDING).
+        landing_place: absolute path of the folder, or URL of the object store, that uploads arrive in
+            (HARCHIVE_LANDING).
+        spool: folder that what is worked on of a remote landing is fetched to; untouched for a local one
+            (HARCHIVE_SPOOL).
         annotations: folder that annotators' files arrive in, one folder per session pseudonym (HARCHIVE_ANNOTATIONS).
         lake: folder of the Delta tables and media (HARCHIVE_LAKE).
+        max_session_gb: what the files of one session may come to, in 10^9 bytes (HARCHIVE_MAX_SESSION_GB).
         first_day: first day that is still worked on in Dagster; tables keep older rows for ever (HARCHIVE_FIRST_DAY).
         nightly_at: cron expression of the nightly sweep (HARCHIVE_NIGHTLY_AT).
         timezone: zone that expression is meant in (HARCHIVE_TIMEZONE).
     """
 
-    landing: Path
+    landing_place: str
+    spool: Path
     annotations: Path
     lake: Path
+    max_session_gb: int
     first_day: date
     nightly_at: str
     timezone: str
@@ -39,17 +53,63 @@ class Settings:
         """
         read = os.environ if environment is None else environment
         return cls(
-            landing=_folder(read.get("HARCHIVE_LANDING", "var/landing")),
+            landing_place=_place("HARCHIVE_LANDING", read.get("HARCHIVE_LANDING", "var/landing")),
+            spool=_folder(read.get("HARCHIVE_SPOOL", "var/spool")),
             annotations=_folder(read.get("HARCHIVE_ANNOTATIONS", "var/annotations")),
             lake=_folder(read.get("HARCHIVE_LAKE", "var/lake")),
+            max_session_gb=_count("HARCHIVE_MAX_SESSION_GB", read.get("HARCHIVE_MAX_SESSION_GB", "200")),
             first_day=_day("HARCHIVE_FIRST_DAY", read.get("HARCHIVE_FIRST_DAY", "2026-01-01")),
             nightly_at=_cron("HARCHIVE_NIGHTLY_AT", read.get("HARCHIVE_NIGHTLY_AT", "0 2 * * *")),
             timezone=_timezone("HARCHIVE_TIMEZONE", read.get("HARCHIVE_TIMEZONE", "Asia/Kolkata")),
         )
 
+    @property
+    def landing(self) -> Path:
+        """The landing folder, for what writes uploads itself.
+
+        Raises:
+            SettingsError: uploads arrive in an object store.
+        """
+        if "://" in self.landing_place:
+            raise SettingsError(
+                f"HARCHIVE_LANDING={self.landing_place!r} is no folder of this machine.",
+                consequence="Nothing can be written into it from here.",
+                mend="Name a local folder, and copy what is in it with the object store's own tools.",
+            )
+        return Path(self.landing_place)
+
+
+def _place(name: str, value: str) -> str:
+    """A folder's absolute path, or an object store's URL without a slash at its end."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return str(_folder(value))
+    if scheme == "file" and rest.startswith("/"):
+        return str(_folder(unquote(rest)))
+    bucket, *prefix = rest.rstrip("/").split("/")
+    # Neither user names nor query strings: they hold secrets, and what is set here shows in the UI.
+    is_plain = _BUCKET.fullmatch(bucket) and all(_PREFIX_PART.fullmatch(part) for part in prefix)
+    if scheme not in SCHEMES or not is_plain:
+        raise SettingsError(
+            f"{name} is no folder, nor a URL of the form {'://bucket/prefix, '.join(SCHEMES)}://bucket/prefix.",
+            consequence="No upload can be found.",
+            mend="Write a path or such a URL; credentials go into environment variables of their own.",
+        )
+    return f"{scheme}://{'/'.join([bucket, *prefix])}"
+
 
 def _folder(value: str) -> Path:
     return Path(value).expanduser().absolute()
+
+
+def _count(name: str, value: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
+        raise SettingsError(
+            f"{name}={value!r} is not a whole number from 1 to 999999999.",
+            consequence="No limit can be held against what arrives.",
+            mend="Write it in digits, for example 200.",
+        )
+    return int(value)
 
 
 def _day(name: str, value: str) -> date:

@@ -1,4 +1,4 @@
-"""The ten stages of a worker-day and what each reads: the one place where the order of the flow is written down."""
+"""The stages of a worker-day and what each reads: the one place where the order of the flow is written down."""
 
 from dataclasses import dataclass
 
@@ -26,11 +26,12 @@ STAGES: dict[str, Stage] = {
         Stage("frame_observations", "raw", ("uploads",)),
         Stage("clock_alignments", "synced", ("frame_observations", "sensor_samples")),
         Stage("synced_frames", "synced", ("clock_alignments",)),
+        Stage("synced_streams", "synced", ("clock_alignments",)),
         Stage("redactions", "anonymized", ("frame_observations",)),
         Stage("anonymized_videos", "anonymized", ("redactions",)),
         Stage("annotations", "labeled", ("uploads",)),
         Stage("segments", "labeled", ("annotations", "synced_frames")),
-        Stage("episodes", "published", ("segments", "anonymized_videos")),
+        Stage("episodes", "published", ("segments", "synced_streams", "anonymized_videos")),
     )
 }
 

@@ -1,4 +1,4 @@
-"""How a worker-day asset is declared: partitions, group, owners, lineage and its blocking check, alike for all ten."""
+"""How a worker-day asset is declared: partitions, group, owners, lineage and its blocking check, alike for all."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

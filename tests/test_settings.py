@@ -28,12 +28,46 @@ def test_values_come_from_the_environment():
         ("HARCHIVE_FIRST_DAY", "yesterday", "HARCHIVE_FIRST_DAY='yesterday' is not a day"),
         ("HARCHIVE_NIGHTLY_AT", "2 o'clock", "is not a cron expression"),
         ("HARCHIVE_TIMEZONE", "Mars/Olympus", "is not a time zone"),
+        ("HARCHIVE_MAX_SESSION_GB", "0", "HARCHIVE_MAX_SESSION_GB='0' is not a whole number"),
+        ("HARCHIVE_MAX_SESSION_GB", "1e3", "is not a whole number"),
+        ("HARCHIVE_MAX_SESSION_GB", "9" * 5000, "is not a whole number"),
+        ("HARCHIVE_LANDING", "ftp://bucket/in", "is no folder, nor a URL of the form s3://bucket/prefix"),
+        ("HARCHIVE_LANDING", "s3://", "is no folder"),
+        ("HARCHIVE_LANDING", "s3://bucket//in", "is no folder"),
+        ("HARCHIVE_LANDING", "s3://bucket/../in", "is no folder"),
+        ("HARCHIVE_LANDING", "file://elsewhere/in", "is no folder"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_mend(name, value, message):
     with pytest.raises(SettingsError, match=message) as caught:
         Settings.from_environment({name: value})
     assert caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("s3://bucket/in/", "s3://bucket/in"),
+        ("gs://bucket", "gs://bucket"),
+        ("az://container/a/b", "az://container/a/b"),
+        ("file:///srv/in%20box", "/srv/in box"),
+        ("/srv/in", "/srv/in"),
+    ],
+)
+def test_a_landing_is_a_folder_or_an_object_store(value, place):
+    assert Settings.from_environment({"HARCHIVE_LANDING": value}).landing_place == place
+
+
+@pytest.mark.parametrize("value", ["s3://id:secret@bucket/in", "az://container/in?sig=secret"])
+def test_a_url_with_credentials_is_refused_without_repeating_them(value):
+    with pytest.raises(SettingsError, match="environment variables of their own") as caught:
+        Settings.from_environment({"HARCHIVE_LANDING": value})
+    assert "secret" not in str(caught.value)
+
+
+def test_what_writes_uploads_needs_a_landing_on_this_machine():
+    with pytest.raises(SettingsError, match="is no folder of this machine"):
+        _ = Settings.from_environment({"HARCHIVE_LANDING": "s3://bucket/in"}).landing
 
 
 def test_a_missing_key_says_how_to_make_one():

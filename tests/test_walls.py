@@ -23,6 +23,10 @@ HEAVY = (
     "ahrs",
     "skimage",
     "deltalake",
+    "obstore",
+    "mcap",
+    "mcap_ros2",
+    "projectaria_tools",
 )
 
 

@@ -14,15 +14,21 @@ from harchive_dagster.errors import LabelError
 from harchive_dagster.labels.episodes import Episode, build_episodes
 from harchive_dagster.labels.segments import Segment
 from harchive_dagster.labels.task_catalog import TaskCatalog
-from harchive_dagster.lake import rows, schemas
+from harchive_dagster.lake import rows, schemas, stream_schemas
 from harchive_dagster.lake.standing import StandingSession
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.reasons import Reason
 from harchive_dagster.worker_day import WorkerDay
 
-SOURCES = ("segments", "frames", "synced_frames", "clock_alignments", "anonymized_videos")
+MOTION_SOURCES = ("synced_frames", *stream_schemas.WORKER_DAY_COPIES)
+"""Restricted tables of what was worn: placed, timed, and nobody's business in private time."""
+
+SOURCES = ("segments", "frames", *MOTION_SOURCES, "clock_alignments", "anonymized_videos")
 """Restricted tables that are copied for the lab, in the order they are published: what others point to comes first."""
+
+_MAY_LACK = frozenset({"segments", *stream_schemas.WORKER_DAY_COPIES})
+"""A recording may have no segments, and be made without a glove or a depth camera."""
 
 
 def read_sources(lake: Lake, worker_day: WorkerDay) -> dict[str, pa.Table]:
@@ -39,15 +45,14 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> li
         LakeError: an earlier stage did not run for it.
     """
     mine = {
-        name: rows.present(table, session.session_id, name) for name, table in sources.items() if name != "segments"
+        name: rows.present(table, session.session_id, name) for name, table in sources.items() if name not in _MAY_LACK
     }
-    mine["segments"] = rows.of_session(sources["segments"], session.session_id)  # a recording may have none
     seen = rows.frame_observations(mine["frames"])
     episodes, left_out = build_episodes(
         markers=session.manifest.markers,
         task_id=session.manifest.task_id,
         pts_ns=seen.pts_ns,
-        segments=rows.objects(Segment, mine["segments"]),
+        segments=rows.objects(Segment, rows.of_session(sources["segments"], session.session_id)),
         obstructed_fraction=seen.obstructed_fraction,
         sharpness=seen.sharpness,
         sync_confidence=max(mine["clock_alignments"].column("confidence").to_pylist(), default=0.0),
@@ -70,6 +75,11 @@ def _has_gap(synced: pa.Table, frame_count: int) -> NDArray[np.bool_]:
     np.add.at(whole, index, ~synced.column("has_gap").to_numpy(zero_copy_only=False))
     streams = len(synced.column("stream_id").unique())
     return whole < max(streams, 1)
+
+
+def placements(sources: Mapping[str, pa.Table], session_id: str) -> list[str]:
+    """Where the sensors of a session were worn."""
+    return sorted({place for name in MOTION_SOURCES for place in rows.placements(sources[name], session_id)})
 
 
 def synced_counts(synced: pa.Table, frame_counts: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
@@ -111,7 +121,7 @@ def episode_rows(
             "media_uri": media_uri,
             "environment": manifest.site.environment,
             "country": manifest.site.country,
-            "placements": sorted(set(placements)),
+            "placements": list(placements),
             "handedness": manifest.worker_attributes.handedness,
         }
         for episode in episodes

@@ -16,6 +16,7 @@ from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import PartitionKey
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.recording.private_time import shows_private_time
+from harchive_dagster.sync.stream_clock import DEVICE
 from harchive_dagster.worker_day import WorkerDay
 
 
@@ -34,16 +35,28 @@ def published_copy(rows: pa.Table, contract: TableContract, pseudonyms: Pseudony
     return contract.conform(renamed)
 
 
-def without_private_time(synced: pa.Table, private_ns: Mapping[str, Sequence[tuple[int, int]]]) -> pa.Table:
-    """Synced rows outside private time: how the worker moved then is nobody's business either.
+def without_private_time(timed: pa.Table, private_ns: Mapping[str, Sequence[tuple[int, int]]]) -> pa.Table:
+    """Rows of streams outside private time: how the worker moved then is nobody's business either.
 
-    The frame that private time starts in is left out as well, as its picture is blanked.
+    The sample (or frame) that private time starts in is left out as well, as its picture is blanked. Of a recording
+    with private time, a stream on a clock that nobody measured is left out whole: which of its samples are private
+    cannot be told.
+
+    Args:
+        timed: rows with session_id, stream_id and t_ns, and `clock` where streams may have one of their own; a sample
+            may have several rows.
+        private_ns: by session, half-open intervals in session time.
     """
-    frame = synced.select(["session_id", "stream_id", "t_ns"]).to_pandas()
+    names = [name for name in ("session_id", "stream_id", "t_ns", "clock") if name in timed.column_names]
+    frame = timed.select(names).to_pandas()
     is_private = np.zeros(len(frame), dtype=np.bool_)
     for (session_id, _), stream in frame.groupby(["session_id", "stream_id"], sort=False):
-        is_private[stream.index] = shows_private_time(stream["t_ns"].to_numpy(), private_ns.get(session_id, ()))
-    return synced.filter(pa.array(~is_private))
+        intervals_ns = private_ns.get(session_id, ())
+        is_unmeasured = "clock" in stream and DEVICE in stream["clock"].to_numpy()
+        t_ns, sample = np.unique(stream["t_ns"].to_numpy(), return_inverse=True)
+        is_shown = shows_private_time(t_ns, intervals_ns)[sample]
+        is_private[stream.index] = is_shown | (is_unmeasured and len(intervals_ns) > 0)
+    return timed.filter(pa.array(~is_private))
 
 
 def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseudonymiser) -> pa.Table:

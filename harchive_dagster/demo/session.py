@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property
@@ -14,6 +14,17 @@ import numpy as np
 
 from harchive_dagster.demo.breakage import EXPECTED_REASON, Breakage, cut_short, damage_byte, turn_time_back
 from harchive_dagster.demo.clip import ClipTags, write_clip
+from harchive_dagster.demo.glove import (
+    HAND_RATE_HZ,
+    HAND_STREAM_ID,
+    PLACEMENT,
+    TOUCH_RATE_HZ,
+    TOUCH_STREAM_ID,
+    hand_stream,
+    touch_stream,
+    write_hand,
+    write_touch,
+)
 from harchive_dagster.demo.motion import HeadMotion, Phase, PhaseKind, make_motion
 from harchive_dagster.demo.scene import Box, Camera, render, render_covered
 from harchive_dagster.demo.scenery import Picture, make_scenery
@@ -50,6 +61,7 @@ class SessionSpec:
         camera_from_sensor: the mount, quaternion w, x, y, z.
         errors: of the sensor.
         has_private: the worker marks two seconds in the middle as private.
+        has_glove: the right hand's poses are recorded on the sensor's clock, and what it feels on another one.
         broken: kind of breakage, or None for a good session.
 
     Raises:
@@ -72,6 +84,7 @@ class SessionSpec:
     has_hands: bool = True
     has_audio: bool = True
     has_private: bool = False
+    has_glove: bool = False
     imu_format: str = "csv"
     rate_hz: float = 200.0
     offset_ns: int | None = None
@@ -202,11 +215,12 @@ class _Build:
             has_audio=self.spec.has_audio,
         )
         self._write_sensor(sensor)
+        sensors = {HEAD_STREAM_ID: sensor} | (self._write_glove() if self.spec.has_glove else {})
         if self.spec.broken is Breakage.TRUNCATED_VIDEO:
             cut_short(video)
         if self.spec.broken is Breakage.TIME_GOES_BACK:
             turn_time_back(sensor)
-        manifest = self._manifest(video, sensor)
+        manifest = self._manifest(video, sensors)
         if self.spec.broken is Breakage.WRONG_CHECKSUM:
             damage_byte(video)
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -249,11 +263,18 @@ class _Build:
         )
         write_imu(path, imu)
 
-    def _manifest(self, video: Path, sensor: Path) -> dict[str, Any]:
+    def _write_glove(self) -> dict[str, Path]:
+        """By stream, the files of the glove."""
+        duration_s = self.spec.frame_count / self.spec.fps
+        hand, touch = self.folder / "hand.csv", self.folder / "touch.parquet"
+        write_hand(hand, hand_stream(duration_s, self.clock, self.spec.rng("hand")))
+        write_touch(touch, touch_stream(duration_s, round(self.started_at.timestamp() * 1e6) * 1000))
+        return {HAND_STREAM_ID: hand, TOUCH_STREAM_ID: touch}
+
+    def _manifest(self, video: Path, sensors: Mapping[str, Path]) -> dict[str, Any]:
         spec = self.spec
         is_lost = spec.broken is Breakage.MISSING_CONSENT
         consent_id = spec.consent_id or f"consent-{spec.worker_id}"
-        stream = {"stream_id": HEAD_STREAM_ID, "placement": "head", "kind": "imu", "rate_hz": spec.rate_hz}
         return {
             "manifest_version": 1,
             "session_id": spec.session_id,
@@ -263,20 +284,31 @@ class _Build:
             "consent_id": f"{consent_id}-lost" if is_lost else consent_id,
             "task_id": spec.task_id,
             "site": {"country": "IN", "region": spec.region, "environment": spec.environment},
-            "rig": {"model": "CapOne", "camera": "wide-80", "serial": spec.serial, "streams": [stream]},
+            "rig": {"model": "CapOne", "camera": "wide-80", "serial": spec.serial, "streams": self._streams()},
             "files": [
                 {"path": video.name, "role": "video", "format": "mp4", **_proof(video)},
-                {
-                    "path": sensor.name,
-                    "role": "sensor",
-                    "stream_id": HEAD_STREAM_ID,
-                    "format": spec.imu_format,
-                    **_proof(sensor),
-                },
+                *(
+                    {
+                        "path": path.name,
+                        "role": "sensor",
+                        "stream_id": stream_id,
+                        "format": path.suffix.removeprefix("."),
+                        **_proof(path),
+                    }
+                    for stream_id, path in sensors.items()
+                ),
             ],
             "markers": [{"at_ns": marker.at_ns, "kind": marker.kind} for marker in self.markers],
             "worker_attributes": {"handedness": "right", "experience": "1-3 years"},
         }
+
+    def _streams(self) -> list[dict[str, Any]]:
+        head = {"stream_id": HEAD_STREAM_ID, "placement": "head", "kind": "imu", "rate_hz": self.spec.rate_hz}
+        if not self.spec.has_glove:
+            return [head]
+        pose = {"stream_id": HAND_STREAM_ID, "placement": PLACEMENT, "kind": "pose", "rate_hz": HAND_RATE_HZ}
+        touch = {"stream_id": TOUCH_STREAM_ID, "placement": PLACEMENT, "kind": "tactile", "rate_hz": TOUCH_RATE_HZ}
+        return [head | {"clock": "cap_clock"}, pose | {"clock": "cap_clock"}, touch]
 
     def _truth(self, faces: tuple[FaceBox, ...]) -> SessionTruth:
         spec = self.spec

@@ -19,7 +19,10 @@ _INDIA = timezone(timedelta(hours=5, minutes=30))
 _ENVIRONMENTS = ("home", "kitchen", "workshop")
 _REGIONS = ("IN-KA", "IN-TN", "IN-MH")
 _FREE_RECORDING = 4  # the good session (counted from 0) without a task
-_PRIVATE = 1  # and the one with private time
+_PRIVATE = 1  # the one with private time
+_GLOVED = (
+    0  # and the one with a glove; not the same, as a clock that nobody measured is not published beside private time
+)
 _SHORT_S = 7.0
 _FOREIGN_IMU_S = 15.0  # shorter, chance alone may look like agreement
 
@@ -143,6 +146,7 @@ def _good_specs(base: SessionSpec, *, days: int, workers: int, sessions: int, fi
                     started_at=_started_at(day, worker, turn),
                     task_id=None if index == _FREE_RECORDING else TASK_IDS[index % len(TASK_IDS)],
                     has_private=index == _PRIVATE,
+                    has_glove=index == _GLOVED,
                     imu_format=("csv", "parquet")[index % 2],
                     region=_REGIONS[(worker - 1) % len(_REGIONS)],
                     environment=_ENVIRONMENTS[index % len(_ENVIRONMENTS)],
@@ -164,6 +168,7 @@ def _broken_specs(base: SessionSpec, good: list[SessionSpec]) -> Iterator[Sessio
             started_at=_started_at(neighbour.collected_on, worker, 20 + number),
             task_id=neighbour.task_id or TASK_IDS[0],
             has_private=False,
+            has_glove=False,
             imu_format="csv",
             duration_s=min(base.duration_s, _FOREIGN_IMU_S if is_long else _SHORT_S),
             broken=kind,

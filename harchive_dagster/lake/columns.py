@@ -1,8 +1,8 @@
-"""Columns that several tables share: keys, vectors, quaternions, and the Arrow types of the contract."""
+"""What several tables share: keys, vectors, quaternions, Arrow types, and the form of a worker-day's table."""
 
 import pyarrow as pa
 
-from harchive_dagster.lake.contract import column
+from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED, TableContract, column
 
 TIME = pa.int64()
 UTC = pa.timestamp("us", tz="UTC")
@@ -30,3 +30,27 @@ def vector(prefix: str, unit: str, description: str, *, is_nullable: bool = Fals
 def quaternion(prefix: str, description: str) -> tuple[pa.Field, ...]:
     """Four columns in the order w, x, y, z."""
     return tuple(column(f"{prefix}_q{part}", REAL, f"{description}, {part} of w,x,y,z") for part in "wxyz")
+
+
+def restricted_table(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
+    """A table of the flow, in the house: one partition a worker-day, sessions under their operational ids."""
+    return TableContract(
+        name=name,
+        zone=RESTRICTED,
+        description=description,
+        columns=(DAY, WORKER, SESSION, *columns),
+        partition_by=WORKER_DAY,
+        key=("session_id", *key),
+    )
+
+
+def published_table(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
+    """A table that labs read: one partition a worker-day, everybody under pseudonyms."""
+    return TableContract(
+        name=name,
+        zone=PUBLISHED,
+        description=description,
+        columns=(DAY, PARTICIPANT, PUBLIC_SESSION, *columns),
+        partition_by=PARTICIPANT_DAY,
+        key=("session_pseudonym", *key),
+    )

@@ -173,7 +173,7 @@ def synced_rows(
         "frame_index": np.arange(count),
         "t_ns": synced.t_ns,
         "has_gap": synced.has_gap,
-        "imu_window": _list_column(synced.imu_window.reshape(count, -1)),
+        "imu_window": list_column(synced.imu_window.reshape(count, -1)),
     }
     for index, axis in enumerate(_AXES):
         columns[f"accel_{axis}_m_s2"] = synced.accel_m_s2[:, index]
@@ -183,7 +183,8 @@ def synced_rows(
     return session_rows(schemas.SYNCED_FRAMES, worker_day, session_id, columns)
 
 
-def _list_column(matrix: NDArray[Any]) -> pa.Array:
+def list_column(matrix: NDArray[Any]) -> pa.Array:
+    """A matrix as a list of float32 per row."""
     count, width = matrix.shape
     offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(matrix.astype(np.float32).ravel()))

@@ -1,16 +1,14 @@
 """The tables of a worker-day's flow: columns, units, keys. One constant a table; no behaviour.
 
-Tables that keep account are in `ledgers`.
+Tables that keep account are in `ledgers`, those of poses, pressure and depth in `stream_schemas`.
 """
 
 import pyarrow as pa
 
-from harchive_dagster.lake import ledgers
+from harchive_dagster.lake import ledgers, stream_schemas
 from harchive_dagster.lake.columns import (
     DAY,
     PARTICIPANT,
-    PARTICIPANT_DAY,
-    PUBLIC_SESSION,
     REAL,
     SESSION,
     TEXT,
@@ -18,27 +16,17 @@ from harchive_dagster.lake.columns import (
     UTC,
     WORKER,
     WORKER_DAY,
+    published_table,
     quaternion,
+    restricted_table,
     vector,
 )
-from harchive_dagster.lake.contract import PUBLISHED, RESTRICTED, TableContract, column
-
-
-def _restricted(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
-    return TableContract(
-        name=name,
-        zone=RESTRICTED,
-        description=description,
-        columns=(DAY, WORKER, SESSION, *columns),
-        partition_by=WORKER_DAY,
-        key=("session_id", *key),
-    )
-
+from harchive_dagster.lake.contract import RESTRICTED, TableContract, column
 
 SESSIONS = TableContract(
     name="sessions",
     zone=RESTRICTED,
-    description="Sessions whose manifest and container could be read, accepted or not",
+    description="Sessions whose manifest could be read, accepted or not; figures of unopened videos are null",
     columns=(
         DAY,
         WORKER,
@@ -47,17 +35,18 @@ SESSIONS = TableContract(
         column("consent_id", TEXT, "Consent record that the manifest names"),
         column("task_id", TEXT, "Entry of the task catalogue; null for free recording", is_nullable=True),
         column("started_at_utc", UTC, "Wall clock at the start, as the device had it"),
-        column("duration_ns", TIME, "First frame to end of last frame", unit="ns"),
+        column("duration_ns", TIME, "First frame to end of last frame", unit="ns", is_nullable=True),
         column("country", TEXT, "ISO 3166-1 alpha-2"),
         column("region", TEXT, "ISO 3166-2", is_nullable=True),
         column("environment", TEXT, "home, kitchen, workshop, shop, street, field or other"),
         column("rig_model", TEXT, "Rig model"),
         column("camera", TEXT, "Camera model"),
-        column("width_px", pa.int32(), "Picture width as coded", unit="px"),
-        column("height_px", pa.int32(), "Picture height as coded", unit="px"),
-        column("fps", REAL, "Measured mean frame rate", unit="Hz"),
-        column("frame_count", pa.int64(), "Frames in the container"),
-        column("video_codec", TEXT, "Codec of the source"),
+        column("width_px", pa.int32(), "Picture width as coded", unit="px", is_nullable=True),
+        column("height_px", pa.int32(), "Picture height as coded", unit="px", is_nullable=True),
+        column("fps", REAL, "Measured mean frame rate", unit="Hz", is_nullable=True),
+        column("frame_count", pa.int64(), "Frames in the container", is_nullable=True),
+        column("video_codec", TEXT, "Codec of the source", is_nullable=True),
+        column("video_sha256", TEXT, "Digest of the video as declared; proven where accepted"),
         column("bytes", pa.int64(), "All files of the session", unit="B"),
         column("manifest_sha256", TEXT, "Digest of manifest.json"),
         column("status", TEXT, "accepted, quarantined or withdrawn"),
@@ -69,7 +58,7 @@ SESSIONS = TableContract(
     volatile=("ingested_at_utc",),
 )
 
-SENSOR_SAMPLES = _restricted(
+SENSOR_SAMPLES = restricted_table(
     "sensor_samples",
     "Inertial samples at the native rate on the device's own clock, sensor axes",
     ("stream_id", "t_device_ns"),
@@ -96,7 +85,7 @@ _FRAME_COLUMNS = (
     column("motion_px", REAL, "Median feature displacement since the last frame", unit="px"),
 )
 
-FRAMES = _restricted(
+FRAMES = restricted_table(
     "frames",
     "One row per decoded frame: what one look at it measured",
     ("frame_index",),
@@ -104,7 +93,7 @@ FRAMES = _restricted(
     column("is_detected", pa.bool_(), "The privacy detector ran on this frame"),
 )
 
-DETECTIONS = _restricted(
+DETECTIONS = restricted_table(
     "detections",
     "Raw privacy detections in pixels of the source picture",
     ("frame_index", "kind", "x", "y", "w", "h"),
@@ -135,7 +124,7 @@ _ALIGNMENT_COLUMNS = (
     *vector("gyro_bias_{axis}_rad_s", "rad/s", "Gyro bias, sensor axes"),
 )
 
-CLOCK_ALIGNMENTS = _restricted(
+CLOCK_ALIGNMENTS = restricted_table(
     "clock_alignments",
     "Each stream's clock against the camera's, measured, or refused",
     ("stream_id",),
@@ -164,7 +153,7 @@ _SYNCED_COLUMNS = (
     column("has_gap", pa.bool_(), "No native sample near the frame: values are held, not measured"),
 )
 
-SYNCED_FRAMES = _restricted(
+SYNCED_FRAMES = restricted_table(
     "synced_frames",
     "Each frame with each inertial stream on the camera's clock: one row per frame and stream",
     ("stream_id", "frame_index"),
@@ -172,7 +161,7 @@ SYNCED_FRAMES = _restricted(
     *_SYNCED_COLUMNS,
 )
 
-REDACTIONS = _restricted(
+REDACTIONS = restricted_table(
     "redactions",
     "What is hidden in which frame, and why",
     ("frame_index", "track_id"),
@@ -202,11 +191,11 @@ _VIDEO_COLUMNS = (
     column("model_version", TEXT, "Digest of the detector's model file"),
 )
 
-ANONYMIZED_VIDEOS = _restricted(
+ANONYMIZED_VIDEOS = restricted_table(
     "anonymized_videos", "The rendered files and their audit; not yet published", (), *_VIDEO_COLUMNS
 )
 
-ANNOTATIONS = _restricted(
+ANNOTATIONS = restricted_table(
     "annotations",
     "What human annotators drew, as written",
     ("annotation_id", "source_file_sha256"),
@@ -241,26 +230,14 @@ _SEGMENT_COLUMNS = (
     column("model_version", TEXT, "Its version", is_nullable=True),
 )
 
-SEGMENTS = _restricted(
+SEGMENTS = restricted_table(
     "segments",
     "Labelled spans of every source, no overlap within a layer",
     ("segment_id",),
     *_SEGMENT_COLUMNS,
 )
 
-
-def _published(name: str, description: str, key: tuple[str, ...], *columns: pa.Field) -> TableContract:
-    return TableContract(
-        name=name,
-        zone=PUBLISHED,
-        description=description,
-        columns=(DAY, PARTICIPANT, PUBLIC_SESSION, *columns),
-        partition_by=PARTICIPANT_DAY,
-        key=("session_pseudonym", *key),
-    )
-
-
-EPISODES = _published(
+EPISODES = published_table(
     "episodes",
     "One attempt at a task (or one free recording), trimmed, with its anonymized media",
     ("episode_id",),
@@ -280,27 +257,30 @@ EPISODES = _published(
     column("handedness", TEXT, "As the worker told", is_nullable=True),
 )
 
-PUBLISHED_SEGMENTS = _published("segments", "Labelled spans of every source", ("segment_id",), *_SEGMENT_COLUMNS)
-PUBLISHED_FRAMES = _published("frames", "One row per frame of every published video", ("frame_index",), *_FRAME_COLUMNS)
-PUBLISHED_SYNCED_FRAMES = _published(
+PUBLISHED_SEGMENTS = published_table("segments", "Labelled spans of every source", ("segment_id",), *_SEGMENT_COLUMNS)
+PUBLISHED_FRAMES = published_table(
+    "frames", "One row per frame of every published video", ("frame_index",), *_FRAME_COLUMNS
+)
+PUBLISHED_SYNCED_FRAMES = published_table(
     "synced_frames",
     "Each frame with each sensor on the camera's clock: one row per frame and placement",
     ("placement", "frame_index"),
     *_SYNCED_COLUMNS,
 )
-PUBLISHED_CLOCK_ALIGNMENTS = _published(
+PUBLISHED_CLOCK_ALIGNMENTS = published_table(
     "clock_alignments",
     "How each sensor's clock was measured",
     ("placement",),
     column("placement", TEXT, "Where the sensor is worn"),
     *_ALIGNMENT_COLUMNS,
 )
-PUBLISHED_VIDEOS = _published("anonymized_videos", "Anonymized files and their audit", (), *_VIDEO_COLUMNS)
+PUBLISHED_VIDEOS = published_table("anonymized_videos", "Anonymized files and their audit", (), *_VIDEO_COLUMNS)
 
 WORKER_DAY_COPIES = {
     "segments": PUBLISHED_SEGMENTS,
     "frames": PUBLISHED_FRAMES,
     "synced_frames": PUBLISHED_SYNCED_FRAMES,
+    **stream_schemas.WORKER_DAY_COPIES,
     "clock_alignments": PUBLISHED_CLOCK_ALIGNMENTS,
     "anonymized_videos": PUBLISHED_VIDEOS,
 }
@@ -313,6 +293,7 @@ ALL_TABLES = (
     DETECTIONS,
     CLOCK_ALIGNMENTS,
     SYNCED_FRAMES,
+    *stream_schemas.STREAM_TABLES,
     REDACTIONS,
     ANONYMIZED_VIDEOS,
     ANNOTATIONS,

@@ -1,11 +1,12 @@
 """Whether an upload's files are the ones its manifest declares. Looks at bytes, not at what they mean."""
 
-import hashlib
 import stat
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harchive_dagster.errors import LandingError
+from harchive_dagster.landing.hashing import sha256_of
 from harchive_dagster.landing.layout import link_on_path
 from harchive_dagster.landing.manifest import Manifest, ManifestFile
 from harchive_dagster.reasons import Reason
@@ -21,10 +22,39 @@ class _Finding:
     found: str | int | None = None
 
 
-def verify_files(session_folder: Path, manifest: Manifest) -> None:
+def require_within(session_folder: Path, manifest: Manifest, max_bytes: int) -> None:
+    """Refuse an upload whose files come to more than a limit, before any of them is opened.
+
+    Raises:
+        LandingError: FILE_TOO_LARGE, by what the manifest declares or by what is there, with both in the evidence.
+    """
+    declared = {file.path: file.bytes for file in manifest.files}
+    found = {path: size for path in declared if (size := _size(session_folder / path)) is not None}
+    for what, sizes in (("are declared to have", declared), ("have", found)):
+        total = sum(sizes.values())
+        if total > max_bytes:
+            largest = max(sizes, key=lambda path: sizes[path])
+            raise LandingError(
+                Reason.FILE_TOO_LARGE,
+                f"the session's files {what} {total} bytes, {sizes[largest]} of them in {largest!r}; "
+                f"at most {max_bytes} are taken in.",
+                mend="Split the recording into several sessions, or raise HARCHIVE_MAX_SESSION_GB.",
+                evidence={
+                    "declared_bytes": sum(declared.values()),
+                    "found_bytes": sum(found.values()),
+                    "limit_bytes": max_bytes,
+                },
+            )
+
+
+def verify_files(session_folder: Path, manifest: Manifest, *, digest_of: Callable[[Path], str] = sha256_of) -> None:
     """Prove that every declared file is there, is no link, and has the declared size and SHA-256.
 
-    Content is read in pieces, so a recording of any length takes constant memory.
+    Args:
+        session_folder: where the files lie.
+        manifest: what it says about them.
+        digest_of: gives a file's SHA-256; called once for each file that is there in its declared size. Whoever has
+            to read a file anyway computes it on the way.
 
     Raises:
         LandingError: FILE_MISSING when any file is absent, a link or unreadable; else CHECKSUM_MISMATCH when any
@@ -35,7 +65,7 @@ def verify_files(session_folder: Path, manifest: Manifest) -> None:
         raise _error(Reason.FILE_MISSING, missing)
     # A file that holds several streams is declared several times, with the same digest, and read once.
     once = {file.path: file for file in manifest.files}
-    different = [f for file in once.values() if (f := _difference(session_folder, file))]
+    different = [f for file in once.values() if (f := _difference(session_folder, file, digest_of))]
     if different:
         raise _error(Reason.CHECKSUM_MISMATCH, different)
 
@@ -51,6 +81,13 @@ def _error(reason: Reason, findings: list[_Finding]) -> LandingError:
     )
 
 
+def _size(path: Path) -> int | None:
+    try:
+        return path.lstat().st_size
+    except OSError:  # `verify_files` says so
+        return None
+
+
 def _missing(session_folder: Path, file: ManifestFile) -> _Finding | None:
     link = link_on_path(session_folder, file.path)
     if link is not None:
@@ -62,14 +99,13 @@ def _missing(session_folder: Path, file: ManifestFile) -> _Finding | None:
     return None if stat.S_ISREG(mode) else _Finding(file.path, "is not a regular file")
 
 
-def _difference(session_folder: Path, file: ManifestFile) -> _Finding | None:
+def _difference(session_folder: Path, file: ManifestFile, digest_of: Callable[[Path], str]) -> _Finding | None:
     path = session_folder / file.path
     try:
         size = path.stat().st_size
         if size != file.bytes:
             return _Finding(file.path, f"has {size} bytes, declared {file.bytes}", file.bytes, size)
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = digest_of(path)
     except OSError as error:
         raise _error(Reason.FILE_MISSING, [_Finding(file.path, f"cannot be read ({error.strerror})")]) from None
     if digest != file.sha256:

@@ -1,14 +1,12 @@
-"""Where uploads lie in the landing folder, and which of them are whole. Reads names, and manifests only as bytes."""
+"""Where uploads lie in a landing folder on disk, and which of them are whole. Names only; nothing is opened."""
 
-import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 
-from harchive_dagster.errors import LandingError, SettingsError
-from harchive_dagster.landing.fields import is_identifier, parse_day, read_json_object
+from harchive_dagster.errors import SettingsError
+from harchive_dagster.landing.fields import is_identifier, parse_day
 from harchive_dagster.worker_day import WorkerDay
 
 MANIFEST_NAME = "manifest.json"
@@ -47,21 +45,36 @@ def list_worker_days(landing: Path, *, since: date | None = None) -> list[Worker
     Raises:
         SettingsError: the landing folder does not exist or cannot be read.
     """
+    return [
+        WorkerDay(day, worker)
+        for day in list_days(landing)
+        if since is None or day >= since
+        for worker in identified_folders(landing / day.isoformat())
+    ]
+
+
+def list_days(landing: Path) -> list[date]:
+    """All days that have a folder, sorted.
+
+    Raises:
+        SettingsError: the landing folder does not exist or cannot be read.
+    """
     try:
-        days = [(day, name) for name in _folder_names(landing) if (day := parse_day(name)) is not None]
+        return sorted(day for name in _folder_names(landing) if (day := parse_day(name)) is not None)
     except OSError as error:
         raise SettingsError(
             f"landing folder {str(landing)!r} cannot be read: {error.strerror}.",
             consequence="No upload can be found.",
             mend="Set the landing path to the folder that uploads arrive in.",
         ) from None
-    return sorted(
-        WorkerDay(day, worker)
-        for day, name in days
-        if since is None or day >= since
-        for worker in _folder_names_if_there(landing / name)
-        if is_identifier(worker)
-    )
+
+
+def identified_folders(folder: Path) -> list[str]:
+    """Names of the folders directly inside one that can be workers or sessions, sorted; none where it is not there."""
+    try:
+        return sorted(filter(is_identifier, _folder_names(folder)))
+    except OSError:  # not there, no folder, or not ours to read: one such folder must not hide the others
+        return []
 
 
 def list_sessions(landing: Path, worker_day: WorkerDay) -> SessionListing:
@@ -69,7 +82,7 @@ def list_sessions(landing: Path, worker_day: WorkerDay) -> SessionListing:
     folder = worker_day_folder(landing, worker_day)
     complete: list[Path] = []
     waiting: list[Path] = []
-    for name in sorted(filter(is_identifier, _folder_names_if_there(folder))):
+    for name in identified_folders(folder):
         session = folder / name
         # lexists: a manifest that is a dangling link has arrived, and must be refused rather than awaited.
         (complete if os.path.lexists(session / MANIFEST_NAME) else waiting).append(session)
@@ -92,51 +105,9 @@ def link_on_path(session_folder: Path, relative: str) -> str | None:
     return None
 
 
-def arrival_digest(landing: Path, worker_day: WorkerDay) -> str:
-    """SHA-256 (hex) over every complete session's name, manifest and consent record.
-
-    It changes when an upload does, and when a consent arrives or is withdrawn.
-    """
-    digest = hashlib.sha256()
-    for session in list_sessions(landing, worker_day).complete:
-        manifest = session / MANIFEST_NAME
-        consent_id = _consent_id(manifest)
-        consent = _file_digest(landing / CONSENTS_FOLDER / f"{consent_id}.json") if consent_id else ""
-        digest.update(f"{session.name}\0{_file_digest(manifest)}\0{consent}\n".encode())
-    return digest.hexdigest()
-
-
-def _consent_id(manifest: Path) -> str:
-    """The consent that a manifest names; empty where it cannot be told, which reading it then reports properly."""
-    try:
-        document, _ = read_json_object(manifest, max_bytes=MAX_MANIFEST_BYTES)
-    except (LandingError, OSError, ValueError):
-        return ""
-    consent_id = document.get("consent_id")
-    return consent_id if isinstance(consent_id, str) and is_identifier(consent_id) else ""
-
-
-def _file_digest(path: Path) -> str:
-    """The content's SHA-256; empty for what cannot be read, which reading the manifest then reports properly."""
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return ""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def _folder_names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return [e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
-
-
-def _folder_names_if_there(folder: Path) -> list[str]:
-    try:
-        return _folder_names(folder)
-    except OSError:  # not there, no folder, or not ours to read: one such folder must not hide the others
-        return []
 
 
 def _visible_names(folder: Path) -> list[str]:

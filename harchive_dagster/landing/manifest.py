@@ -40,12 +40,16 @@ class Site:
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """One sensor stream as the rig declares it."""
+    """One sensor stream as the rig declares it.
+
+    Streams that name the same `clock` are timed by the same hardware clock.
+    """
 
     stream_id: str
     placement: str
     kind: str
     rate_hz: float
+    clock: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,21 @@ class Manifest:
     def stream_of(self, file: ManifestFile) -> StreamSpec:
         """The rig's declaration of the stream that a sensor file carries."""
         return next(stream for stream in self.rig.streams if stream.stream_id == file.stream_id)
+
+    def sharing_clock_with(self, stream_id: str) -> tuple[str, ...]:
+        """Ids of the other streams that the same hardware clock times, sorted.
+
+        Where both streams name a clock, the names decide; else streams in one file share one.
+        """
+        clocks = {stream.stream_id: stream.clock for stream in self.rig.streams}
+        paths = {file.stream_id: file.path for file in self.sensor_files}
+
+        def is_shared(other: str) -> bool:
+            if clocks[stream_id] and clocks[other]:
+                return clocks[stream_id] == clocks[other]
+            return stream_id in paths and paths[stream_id] == paths.get(other)
+
+        return tuple(sorted(other for other in clocks if other != stream_id and is_shared(other)))
 
 
 def marked_intervals_ns(markers: Sequence[Marker], kind: str) -> tuple[tuple[int, int], ...]:
@@ -249,6 +268,7 @@ def _stream(fields: Fields) -> StreamSpec:
         kind=fields.text("kind", choices=STREAM_KINDS),
         # The least positive rate: one sample in a quarter of an hour.
         rate_hz=fields.number("rate_hz", low=0.001, high=_MAX_RATE_HZ),
+        clock=fields.optional("clock", fields.identifier),
     )
     fields.refuse_unknown()
     return stream

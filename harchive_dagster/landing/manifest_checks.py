@@ -12,6 +12,8 @@ from harchive_dagster.landing.layout import link_on_path
 if TYPE_CHECKING:
     from harchive_dagster.landing.manifest import Manifest, ManifestFile, Marker
 
+_PUBLISHED_KINDS = ("imu", "pose", "tactile", "depth")
+
 
 def contradictions(manifest: "Manifest", folder: Path) -> Iterator[str]:
     """Everything that is wrong between fields, one sentence each.
@@ -48,9 +50,10 @@ def _file_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
     yield from _repeated_files(files)
     for stream_id in repeated([file.stream_id or "" for file in manifest.sensor_files]):
         yield f"stream {stream_id!r} has more than one sensor file"
-    inertial = [stream.placement for stream in manifest.rig.streams if stream.kind == "imu"]
-    for placement in repeated(inertial):
-        yield f"two inertial streams are worn at {placement!r}, and published rows are told apart by placement"
+    for kind in _PUBLISHED_KINDS:
+        worn = [stream.placement for stream in manifest.rig.streams if stream.kind == kind]
+        for placement in repeated(worn):
+            yield f"two {kind} streams are worn at {placement!r}, and published rows are told apart by placement"
     videos = sum(file.role == "video" for file in files)
     if files and videos != 1:
         yield f"{videos} files have the role video, expected exactly one"

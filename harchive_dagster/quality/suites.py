@@ -6,6 +6,7 @@ Session rules read `session_facts` (see `facts`); batch rules read the rows of t
 from harchive_dagster.lake.schemas import IMU_WINDOW_SIZE
 from harchive_dagster.quality.rules import Suite, between, less_than, matches, not_null, one_of, unique, zero
 from harchive_dagster.reasons import Reason
+from harchive_dagster.sync.stream_clock import CLOCK_SOURCES
 
 _SHA256 = r"^[0-9a-f]{64}$"
 _PSEUDONYM = r"^[psa]-[a-z2-7]{20}$"
@@ -89,6 +90,23 @@ SYNCED_FRAMES = Suite(
         between("window_length", 6 * IMU_WINDOW_SIZE, 6 * IMU_WINDOW_SIZE, "windows are full"),
         between("window_peak", 0, 1e4, "windows hold finite numbers"),
         between("orientation_norm", 1 - 1e-3, 1 + 1e-3, "orientations are rotations"),
+    ),
+)
+
+SYNCED_STREAMS = Suite(
+    "synced_streams",
+    session_rules=(
+        between("min_step_ns", 1, None, "session time increases", reason=Reason.SENSOR_NOT_MONOTONIC),
+        between("rate_ratio", 0.8, 1.25, "the rate is the declared one", reason=Reason.SENSOR_IMPLAUSIBLE),
+        # A hand may leave a tracker's view, and its samples with it; after half a minute the device has stopped.
+        between("max_gap_s", 0, 30, "no gap is longer than 30 s", reason=Reason.SENSOR_IMPLAUSIBLE),
+        between("norm_error", 0, 1e-3, "orientations are rotations", reason=Reason.SENSOR_IMPLAUSIBLE),
+    ),
+    batch_rules=(
+        unique(("session_id", "stream_id"), "a stream is told of once"),
+        one_of("clock", CLOCK_SOURCES, "every stream says what times it"),
+        zero("outside_recording", "every sample lies inside its recording"),
+        zero("not_finite", "numbers are finite"),
     ),
 )
 
@@ -179,6 +197,7 @@ SUITES: dict[str, Suite] = {
         FRAME_OBSERVATIONS,
         CLOCK_ALIGNMENTS,
         SYNCED_FRAMES,
+        SYNCED_STREAMS,
         REDACTIONS,
         ANONYMIZED_VIDEOS,
         ANNOTATIONS,

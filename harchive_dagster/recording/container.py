@@ -1,15 +1,17 @@
 """What a video file declares and what of it is really there, read from its packets. No picture is decoded."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import RecordingError
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.mp4_index import index_problem
 
 if TYPE_CHECKING:
     import av
@@ -21,6 +23,34 @@ _VARIABLE_RATE_TOLERANCE = 0.1
 
 _SAMPLE_TABLE_FORMATS = {"mov", "mp4"}
 """Containers whose index lists every sample; elsewhere (Matroska) it lists keyframes only."""
+
+_CONTAINERS = "mov,mp4,matroska,webm"
+"""FFmpeg knows hundreds of formats, play lists that point to other people's files among them: only these are tried."""
+
+_READ_BYTES = 2**18
+"""At a time, where Python reads for FFmpeg. Larger pieces are read again after every jump."""
+
+MAX_PICTURE_PX = 8192 * 4320
+"""8K. A decoder keeps some twenty pictures, so that a few bytes of header could claim all memory."""
+
+_MAX_FRAMES = 16 * 3600 * 240
+"""16 h at 240 frames/s, as long and as fast as the suite of the stage lets through."""
+
+
+class SeekableFile(Protocol):
+    """As much of a binary file as a demuxer needs."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes from the present position."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to another position."""
+        ...
+
+    def tell(self) -> int:
+        """The present position."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,21 +92,24 @@ class _Packets:
     readable_count: int
 
 
-def probe_video(path: Path | str) -> VideoFacts:
+def probe_video(path: Path | str, *, content: SeekableFile | None = None) -> VideoFacts:
     """Demux a video once and measure it.
 
     Args:
-        path: an MP4, MOV or Matroska file.
+        path: an MP4, MOV, Matroska or WebM file.
+        content: the same file, already open, if somebody wants to see what is read of it.
 
     Returns:
-        The facts of its first video track.
+        The facts of its video track.
 
     Raises:
-        RecordingError: VIDEO_UNREADABLE when no container, no video track or no frame is found, or a frame has
-            no time; VIDEO_TRUNCATED when fewer samples can be read than the container's sample table declares.
+        RecordingError: VIDEO_UNREADABLE when no container, no frame, or no video track or more than one is found, the
+            codec is unknown, the picture too large, or a frame has no time of its own; VIDEO_TRUNCATED when fewer
+            samples can be read than the container's sample table declares.
     """
-    with open_video(path) as container:
+    with open_video(path, content=content) as container:
         stream = video_stream(container, path)
+        _leave_out_others(container, stream)
         packets = _read_packets(container, stream, path)
         declared = _declared_count(container, stream)
         if packets.readable_count < declared:
@@ -86,7 +119,7 @@ def probe_video(path: Path | str) -> VideoFacts:
         return _facts(container, stream, packets)
 
 
-def open_video(path: Path | str) -> "InputContainer":
+def open_video(path: Path | str, *, content: SeekableFile | None = None) -> "InputContainer":
     """Open a container for reading; the caller closes it.
 
     Raises:
@@ -95,23 +128,40 @@ def open_video(path: Path | str) -> "InputContainer":
     import av
 
     try:
-        return av.open(str(path))
+        problem = index_problem(path)
+        if problem:
+            raise unreadable(path, problem)
+        return av.open(
+            str(path) if content is None else content,
+            "r",
+            container_options={"format_whitelist": _CONTAINERS},
+            buffer_size=_READ_BYTES,
+        )
     except (av.FFmpegError, OSError, UnicodeError) as error:
         raise unreadable(path, f"cannot be opened as a video ({_words(error)})") from error
 
 
 def video_stream(container: "InputContainer", path: Path | str) -> "VideoStream":
-    """The first video track that is not a cover picture.
+    """The one video track that is not a cover picture.
+
+    Which of two tracks the sensors and the consent belong to, nothing in a file says: neither is taken on trust.
 
     Raises:
-        RecordingError: VIDEO_UNREADABLE when there is none.
+        RecordingError: VIDEO_UNREADABLE when there is none, more than one, or one that cannot be decoded here.
     """
     import av
 
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise unreadable(path, "has no video track")
+    tracks = [one for one in container.streams.video if not one.disposition & av.stream.Disposition.attached_pic]
+    if not tracks:
+        raise unreadable(path, "has no video track")
+    if len(tracks) > 1:
+        raise unreadable(path, f"has {len(tracks)} video tracks, expected one", video_tracks=len(tracks))
+    context = tracks[0].codec_context
+    if context is None:
+        raise unreadable(path, "has a video track of a codec that is not known here")
+    if not 0 < context.width * context.height <= MAX_PICTURE_PX:
+        raise unreadable(path, f"has pictures of {context.width} x {context.height} px, at most 8K can be read")
+    return tracks[0]
 
 
 def unreadable(path: Path | str, what: str, **evidence: Any) -> RecordingError:
@@ -124,19 +174,35 @@ def unreadable(path: Path | str, what: str, **evidence: Any) -> RecordingError:
     )
 
 
-def ticks_to_ns(ticks: NDArray[np.int64], stream: "VideoStream") -> NDArray[np.int64]:
-    """Exact nanoseconds (rounded to the nearest) from time-base ticks counted from the first frame."""
+def ticks_to_ns(ticks: Sequence[int], stream: "VideoStream", path: Path | str) -> NDArray[np.int64]:
+    """Exact nanoseconds (rounded to the nearest) from time-base ticks counted from the first frame.
+
+    Raises:
+        RecordingError: VIDEO_UNREADABLE when the times are further apart than 292 years: 64 bits cannot hold them.
+    """
     base = stream.time_base
     if base is None:  # libav gives every demuxed stream one; kept for the type
         raise ValueError("the stream has no time base")
-    scaled = ticks.astype(object) * (base.numerator * 1_000_000_000)
-    return np.asarray((2 * scaled + base.denominator) // (2 * base.denominator), dtype=np.int64)
+    scaled = np.asarray(ticks, dtype=object) * (base.numerator * 1_000_000_000)
+    try:
+        return np.asarray((2 * scaled + base.denominator) // (2 * base.denominator), dtype=np.int64)
+    except OverflowError:
+        raise unreadable(path, "has frames that are centuries apart") from None
+
+
+def _leave_out_others(container: "InputContainer", stream: "VideoStream") -> None:
+    """Sound and telemetry are passed over: a file that does not interleave its tracks is read from end to end."""
+    import av
+
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = av.stream.Discard.all
 
 
 def _read_packets(container: "InputContainer", stream: "VideoStream", path: Path | str) -> _Packets:
-    ticks: list[int] = []
-    durations: dict[int, int] = {}
-    keyframe_count = readable_count = 0
+    ticks = array("q")
+    last_duration = keyframe_count = readable_count = 0
+    latest: int | None = None
     for packet in _demuxed(container, stream, path):
         if not packet.size or packet.is_corrupt:
             continue
@@ -145,15 +211,20 @@ def _read_packets(container: "InputContainer", stream: "VideoStream", path: Path
             continue
         if packet.pts is None:
             raise unreadable(path, f"has a frame without a presentation time (packet {readable_count - 1})")
+        if len(ticks) == _MAX_FRAMES:
+            raise unreadable(path, f"has more than {_MAX_FRAMES} frames")
+        if latest is None or packet.pts >= latest:
+            latest, last_duration = packet.pts, packet.duration or 0
         ticks.append(packet.pts)
-        durations[packet.pts] = packet.duration or 0
         keyframe_count += packet.is_keyframe
-    shown = np.sort(np.array(ticks, dtype=np.int64))
-    if not len(shown):
-        return _Packets(shown, 0, keyframe_count, readable_count)
-    last = np.array([durations[int(shown[-1])]], dtype=np.int64)
-    pts_ns = ticks_to_ns(shown - shown[0], stream)
-    return _Packets(pts_ns, int(ticks_to_ns(last, stream)[0]), keyframe_count, readable_count)
+    if not ticks:
+        return _Packets(np.empty(0, np.int64), 0, keyframe_count, readable_count)
+    shown = sorted(ticks)
+    pts_ns = ticks_to_ns([one - shown[0] for one in shown], stream, path)
+    if (np.diff(pts_ns) <= 0).any():
+        at_ns = int(pts_ns[np.argmin(np.diff(pts_ns))])
+        raise unreadable(path, f"shows two frames at one time, {at_ns} ns after the first", pts_ns=at_ns)
+    return _Packets(pts_ns, int(ticks_to_ns([last_duration], stream, path)[0]), keyframe_count, readable_count)
 
 
 def _demuxed(
@@ -163,7 +234,7 @@ def _demuxed(
 
     try:
         yield from container.demux(stream)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
         raise unreadable(path, f"cannot be demuxed to its end ({_words(error)})") from error
 
 

@@ -24,11 +24,11 @@ class LocationStream:
         placement: where it is worn.
         t_device_ns: int64 [N], strictly increasing.
         latitude_deg, longitude_deg: float64 [N], WGS 84.
-        altitude_m, speed_m_s: float64 [N].
+        altitude_m, speed_m_s: float64 [N]; NaN where the receiver does not know.
         utc_ns: int64 [N], the receiver's own UTC since 1970; None where the file has none.
 
     Raises:
-        LandingError: wrong shapes, places that are not on Earth, values that are not finite, or time that does not
+        LandingError: wrong shapes, places that are not on Earth, infinities, or time that does not
             increase.
     """
 
@@ -52,7 +52,9 @@ class LocationStream:
         check_samples(
             self.stream_id, self.t_device_ns, figures | ({} if self.utc_ns is None else {"utc_ns": self.utc_ns})
         )
-        check_finite(self.stream_id, figures)
+        check_finite(self.stream_id, {name: figures[name] for name in names[:2]})
+        if any(np.isinf(array).any() for array in figures.values()):
+            raise unreadable(self.stream_id, "has infinite heights or speeds")
         if (np.abs(self.latitude_deg) > 90).any() or (np.abs(self.longitude_deg) > 180).any():
             raise unreadable(self.stream_id, "has places that are not on Earth")
         check_increasing(self.stream_id, self.t_device_ns)

@@ -5,7 +5,7 @@ hidden, written or judged here.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from harchive_dagster.recording.visual_rotation import (
     default_focal_px,
     nothing_estimated,
 )
+
+_T = TypeVar("_T")
 
 _DARK_LUMA = 60.0
 """Below this mean level detectors miss faces between sparse frames; a lit kitchen lies above 80."""
@@ -118,13 +120,14 @@ def look(
     rows = _Rows()
     eyes = _Eyes(detector, detect_every, focal_px)
     is_start = True
-    for current, following in _with_next(iterate_frames(path, threads="auto")):
-        if _is_inside(current.pts_ns, private):
+    frames = _with_privacy(iterate_frames(path), private)
+    for (current, is_private), following in _with_next(frames):
+        if is_private:
             eyes.forget()
             rows.add(current, NOT_LOOKED_AT, nothing_estimated(), is_detected=False)
             is_start = True
         else:
-            is_end = following is None or _is_inside(following.pts_ns, private)
+            is_end = following is None or following[1]
             rows.add(current, *eyes.see(current, is_forced=is_start or is_end))
             is_start = False
         if progress is not None:
@@ -206,16 +209,21 @@ class _Rows:
         )
 
 
-def _with_next(frames: Iterator[DecodedFrame]) -> Iterator[tuple[DecodedFrame, DecodedFrame | None]]:
-    current = next(frames, None)
+def _with_privacy(
+    frames: Iterator[DecodedFrame], intervals_ns: Sequence[tuple[int, int]]
+) -> Iterator[tuple[DecodedFrame, bool]]:
+    """Each frame, and whether it is on screen at any moment of the intervals, as in `shows_private_time`."""
+    for current, following in _with_next(frames):
+        until_ns = following.pts_ns if following else np.iinfo(np.int64).max
+        yield current, any(start < until_ns and current.pts_ns < end for start, end in intervals_ns)
+
+
+def _with_next(values: Iterator[_T]) -> Iterator[tuple[_T, _T | None]]:
+    current = next(values, None)
     while current is not None:
-        following = next(frames, None)
+        following = next(values, None)
         yield current, following
         current = following
-
-
-def _is_inside(pts_ns: int, intervals_ns: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= pts_ns < end for start, end in intervals_ns)
 
 
 def _checked_intervals(intervals_ns: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -1,5 +1,6 @@
 """Poses as arrays: a camera's or headset's orientation, a hand's or body's joints. No file formats here."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from harchive_dagster.recording.sample_checks import (
     read_only,
     unreadable,
 )
+
+JOINT_NAME = "[a-z0-9_]{1,40}"
+"""Joint names are published: what could be a sentence, a name or a serial number must not get through."""
 
 _NORM_TOLERANCE = 0.02
 """Quaternions stored as int16 or half floats are off by under 1e-3; 2 % still tells them from other numbers."""
@@ -53,7 +57,10 @@ class PoseStream:
             raise unreadable(self.stream_id, "has neither positions nor orientations")
         check_samples(self.stream_id, self.t_device_ns, given)
         if not self.joints or len(set(self.joints)) != len(self.joints):
-            raise unreadable(self.stream_id, f"has joints named {self.joints[:8]}, expected distinct names")
+            raise unreadable(self.stream_id, f"has {len(self.joints)} joints, expected at least one and distinct names")
+        odd = [joint for joint in self.joints if not re.fullmatch(JOINT_NAME, joint)]
+        if odd:
+            raise unreadable(self.stream_id, f"has a joint named {odd[0][:60]!a}, expected up to 40 of a-z, 0-9 and _")
         for name, array in given.items():
             if array.shape[1:] != (len(self.joints), *expected[name]):
                 raise unreadable(self.stream_id, f"has {name} of shape {array.shape} for {len(self.joints)} joints")

@@ -55,10 +55,15 @@ class House:
             "pseudonyms": PseudonymResource(key=KEY),
         }
 
-    def run(self, worker_day: WorkerDay = DAY, selection: list[str] | None = None) -> dg.ExecuteInProcessResult:
-        """Materialize the whole chain of a worker-day, or some of its assets."""
+    def run(
+        self,
+        worker_day: WorkerDay = DAY,
+        selection: list[str] | None = None,
+        **overrides: dg.ConfigurableResource,
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize the whole chain of a worker-day, or some of its assets, with some resources swapped."""
         self.instance.add_dynamic_partitions("worker", [worker_day.worker_id])
-        job = build_defs(**self.resources).resolve_job_def("worker_day")
+        job = build_defs(**self.resources | overrides).resolve_job_def("worker_day")
         return job.execute_in_process(
             instance=self.instance,
             partition_key=partition_key(worker_day),

@@ -4,12 +4,14 @@ import shutil
 from datetime import UTC, date, datetime
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from harchive_dagster.definitions import build_defs
-from harchive_dagster.lake import ledgers
+from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.tables import worker_day_key
 from harchive_dagster.landing.arrivals import list_arrivals
+from harchive_dagster.landing.watch import LOOKS_PER_ROUND
 from harchive_dagster.sensors import arrivals
 from harchive_dagster.worker_day import WorkerDay
 
@@ -25,6 +27,10 @@ def arrive(house, session_id="s-one", worker_id="worker-01", day="2026-03-02", m
 def tick(house, cursor=None):
     context = dg.build_sensor_context(instance=house.instance, cursor=cursor)
     return arrivals(context, landing=house.landing, lake=house.lake)
+
+
+def requested(result):
+    return [request.partition_key for request in result.run_requests or []]
 
 
 def sweep(house):
@@ -49,6 +55,17 @@ def finish(house, arrival):
     house.lake.replace(ledgers.WORKER_DAYS, worker_day_key(arrival.worker_day), table, run_id="r")
 
 
+def write_session(house, worker_day, columns):
+    """A row of `sessions` as intake writes it; what a test does not care about is empty or nought."""
+    blank = {pa.types.is_string: "-", pa.types.is_integer: 0, pa.types.is_floating: 0.0}
+    row = {
+        field.name: next((value for is_kind, value in blank.items() if is_kind(field.type)), datetime.now(UTC))
+        for field in schemas.SESSIONS.schema
+    }
+    table = schemas.SESSIONS.conform([row | columns])
+    house.lake.replace(schemas.SESSIONS, worker_day_key(worker_day), table, run_id="r")
+
+
 def test_an_arriving_worker_day_is_registered_and_requested_whole(house):
     arrive(house)
     result = tick(house)
@@ -62,7 +79,7 @@ def test_an_arriving_worker_day_is_registered_and_requested_whole(house):
 def test_the_same_upload_is_not_requested_twice(house):
     arrive(house)
     first = tick(house)
-    assert isinstance(tick(house, first.cursor), dg.SkipReason)
+    assert requested(tick(house, first.cursor)) == []
 
 
 def test_a_lost_cursor_asks_under_the_same_run_key_so_that_dagster_drops_it(house):
@@ -84,8 +101,8 @@ def test_a_changed_worker_day_is_requested_under_a_new_key(house, change):
 def test_an_upload_without_manifest_is_reported_as_waiting(house):
     arrive(house, manifest=None)
     skip = tick(house)
-    assert isinstance(skip, dg.SkipReason)
-    assert "1 sessions still arriving" in skip.skip_message
+    assert requested(skip) == []
+    assert "1 sessions still arriving" in skip.skip_reason.skip_message
 
 
 def test_a_missing_landing_folder_is_one_line_and_no_traceback(house):
@@ -97,28 +114,107 @@ def test_a_missing_landing_folder_is_one_line_and_no_traceback(house):
 
 def test_days_before_the_window_are_left_alone(house):
     arrive(house, day="2025-12-31")
-    assert isinstance(tick(house), dg.SkipReason)
+    assert requested(tick(house)) == []
 
 
 def test_only_what_changed_is_requested(house):
     arrive(house)
     arrive(house, session_id="s-two", worker_id="worker-02")
     first = tick(house)
+    finish(house, list_arrivals(house.landing.listing)[0])
     arrive(house, session_id="s-two", worker_id="worker-02", manifest='{"corrected": 1}')
-    assert [request.partition_key for request in tick(house, first.cursor).run_requests] == ["2026-03-02|worker-02"]
+    assert requested(tick(house, first.cursor)) == ["2026-03-02|worker-02"]
+
+
+def test_a_neighbour_that_is_under_way_is_asked_for_under_its_old_key_so_that_dagster_drops_it(house):
+    arrive(house)
+    first = tick(house)
+    arrive(house, session_id="s-two", worker_id="worker-02")
+    again = {request.partition_key: request.run_key for request in tick(house, first.cursor).run_requests}
+    assert again["2026-03-02|worker-01"] == first.run_requests[0].run_key
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["2026-03-02|worker-01 abcdef", "[]", '{"version": 0}', '{"version": 1, "days": 3}', '{"version": 1, "what": {}}'],
+)
+def test_a_cursor_that_cannot_be_read_is_as_good_as_none(house, cursor):
+    arrive(house)
+    assert tick(house, cursor).run_requests[0].run_key == tick(house).run_requests[0].run_key
+
+
+def days_of_march(house, count):
+    for day in range(1, count + 1):
+        arrive(house, session_id=f"s-{day:02d}", day=f"2026-03-{day:02d}")
+
+
+def test_a_correction_of_an_old_day_is_seen_within_one_round(house):
+    days_of_march(house, 5)
+    cursor = tick(house).cursor
+    arrive(house, session_id="s-01", day="2026-03-01", manifest='{"corrected": 1}')
+    found = []
+    for _ in range(LOOKS_PER_ROUND):
+        result = tick(house, cursor)
+        cursor = result.cursor
+        found += requested(result)
+    assert found == ["2026-03-01|worker-01"]
+
+
+def test_an_old_day_with_a_session_that_is_still_arriving_is_listed_at_every_tick(house):
+    days_of_march(house, 5)
+    arrive(house, session_id="s-late", day="2026-03-01", manifest=None)
+    cursor = tick(house).cursor
+    arrive(house, session_id="s-late", day="2026-03-01")
+    assert "2026-03-01|worker-01" in requested(tick(house, cursor))
+
+
+def test_an_old_day_that_was_never_there_before_is_seen_at_once(house):
+    days_of_march(house, 5)
+    cursor = tick(house).cursor
+    arrive(house, session_id="s-late", day="2026-02-01")
+    assert requested(tick(house, cursor)) == ["2026-02-01|worker-01"]
+
+
+def test_a_withdrawal_reaches_old_days_through_the_sessions_that_name_the_consent(house):
+    consent = house.landing.uploads / "consents" / "consent-one.json"
+    consent.parent.mkdir()
+    consent.write_text("{}")
+    days_of_march(house, 5)
+    arrive(house, session_id="s-01", day="2026-03-01", manifest='{"consent_id": "consent-one"}')
+    cursor = tick(house).cursor
+    for arrival in list_arrivals(house.landing.listing):
+        finish(house, arrival)
+    taken_in = {"collected_on": date(2026, 3, 1), "worker_id": "worker-01", "consent_id": "consent-one"}
+    write_session(house, WorkerDay(date(2026, 3, 1), "worker-01"), taken_in)
+    consent.write_text('{"withdrawn_at": "2026-03-20T00:00:00Z"}')
+    (request,) = tick(house, cursor).run_requests
+    assert request.partition_key == "2026-03-01|worker-01"
+
+
+def test_a_worker_day_that_is_taken_off_the_finished_ones_is_requested_again_under_a_key_of_its_own(house):
+    days_of_march(house, 5)
+    first = tick(house)
+    for arrival in list_arrivals(house.landing.listing):
+        finish(house, arrival)
+    second = tick(house, first.cursor)
+    key = worker_day_key(WorkerDay(date(2026, 3, 1), "worker-01"))
+    house.lake.replace(ledgers.WORKER_DAYS, key, ledgers.WORKER_DAYS.empty(), run_id="r")
+    (request,) = tick(house, second.cursor).run_requests
+    assert request.partition_key == "2026-03-01|worker-01"
+    assert request.run_key not in {one.run_key for one in first.run_requests}
 
 
 def test_what_went_through_already_is_not_requested_on_a_first_tick(house):
     arrive(house)
     arrive(house, session_id="s-two", worker_id="worker-02")
-    finish(house, list_arrivals(house.landing.uploads)[0])
-    assert [request.partition_key for request in tick(house).run_requests] == ["2026-03-02|worker-02"]
+    finish(house, list_arrivals(house.landing.listing)[0])
+    assert requested(tick(house)) == ["2026-03-02|worker-02"]
 
 
 def test_the_sweep_requests_what_did_not_go_through(house):
     arrive(house)
     arrive(house, session_id="s-two", worker_id="worker-02")
-    done, left = list_arrivals(house.landing.uploads)
+    done, left = list_arrivals(house.landing.listing)
     finish(house, done)
     (request,) = sweep(house)
     assert request.partition_key == f"2026-03-02|{left.worker_day.worker_id}"
@@ -136,7 +232,7 @@ def test_a_withdrawn_consent_makes_its_worker_day_new_again(house):
     consents.mkdir()
     (consents / "consent-one.json").write_text('{"withdrawn_at": null}')
     first = tick(house)
-    finish(house, list_arrivals(house.landing.uploads)[0])
+    finish(house, list_arrivals(house.landing.listing)[0])
     (consents / "consent-one.json").write_text('{"withdrawn_at": "2026-03-05T00:00:00Z"}')
     assert len(tick(house, first.cursor).run_requests) == 1
     assert len(sweep(house)) == 1
@@ -144,7 +240,7 @@ def test_a_withdrawn_consent_makes_its_worker_day_new_again(house):
 
 def test_uploads_that_were_deleted_are_swept_so_that_nothing_of_them_stays_published(house):
     folder = arrive(house)
-    finish(house, list_arrivals(house.landing.uploads)[0])
+    finish(house, list_arrivals(house.landing.listing)[0])
     shutil.rmtree(folder.parent)
     (request,) = sweep(house)
     assert request.partition_key == "2026-03-02|worker-01"
@@ -153,23 +249,23 @@ def test_uploads_that_were_deleted_are_swept_so_that_nothing_of_them_stays_publi
 def test_a_cap_with_a_wrong_clock_does_not_stop_the_others(house):
     arrive(house)
     arrive(house, session_id="s-future", worker_id="worker-02", day="2099-01-01")
-    assert [request.partition_key for request in tick(house).run_requests] == ["2026-03-02|worker-01"]
+    assert requested(tick(house)) == ["2026-03-02|worker-01"]
     assert [request.partition_key for request in sweep(house)] == ["2026-03-02|worker-01"]
 
 
 def test_the_sweep_has_nothing_to_do_when_all_went_through(house):
     arrive(house)
-    finish(house, list_arrivals(house.landing.uploads)[0])
+    finish(house, list_arrivals(house.landing.listing)[0])
     assert isinstance(sweep(house), dg.SkipReason)
 
 
 def test_a_correction_after_the_end_is_swept_up(house):
     arrive(house)
-    finish(house, list_arrivals(house.landing.uploads)[0])
+    finish(house, list_arrivals(house.landing.listing)[0])
     arrive(house, manifest='{"corrected": 1}')
     assert len(sweep(house)) == 1
 
 
 def test_arrivals_carry_their_worker_day(house):
     arrive(house)
-    assert [a.worker_day for a in list_arrivals(house.landing.uploads)] == [WorkerDay(date(2026, 3, 2), "worker-01")]
+    assert [a.worker_day for a in list_arrivals(house.landing.listing)] == [WorkerDay(date(2026, 3, 2), "worker-01")]

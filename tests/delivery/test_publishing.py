@@ -14,7 +14,7 @@ from harchive_dagster.delivery.publishing import (
     without_private_time,
 )
 from harchive_dagster.labels.taxonomy import load_taxonomy
-from harchive_dagster.lake import schemas
+from harchive_dagster.lake import schemas, stream_schemas
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.worker_day import WorkerDay
 
@@ -88,6 +88,39 @@ def make_synced(times_ns):
 def test_private_time_and_the_frame_it_starts_in_are_left_out():
     kept = without_private_time(make_synced([0, 10, 20, 30, 40]), {"s-one": [(15, 30)]})
     assert kept.column("t_ns").to_pylist() == [0, 30, 40]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (3, 1, 5, 0, 4, 2)])
+def test_samples_with_several_rows_are_left_out_whole(order):
+    times_ns = [0, 0, 10, 10, 20, 20]
+    joints = make_synced([times_ns[place] for place in order])
+    assert without_private_time(joints, {"s-one": [(15, 18)]}).column("t_ns").to_pylist() == [
+        times_ns[place] for place in order if times_ns[place] != 10
+    ]
+
+
+def make_touch(clock):
+    fixed = {"collected_on": DAY.collected_on, "worker_id": "w1", "session_id": "s-one", "stream_id": "glove"}
+    fixed |= {"placement": "left_hand", "clock": clock, "row_count": 1, "column_count": 1, "unit": "N", "values": [1.0]}
+    return stream_schemas.TACTILE_SAMPLES.conform(
+        [fixed | {"t_device_ns": 1_772_424_000_000_000_000 + t, "t_ns": t} for t in (0, 10, 20, 30)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("clock", "private_ns", "kept_ns"),
+    [
+        ("shared", [(15, 18)], [0, 20, 30]),
+        ("shared", [], [0, 10, 20, 30]),
+        ("device", [(15, 18)], []),
+        ("device", [], [0, 10, 20, 30]),
+    ],
+)
+def test_a_clock_that_nobody_measured_cannot_tell_what_is_private(clock, private_ns, kept_ns):
+    kept = without_private_time(make_touch(clock), {"s-one": private_ns})
+    copy = published_copy(kept, stream_schemas.WORKER_DAY_COPIES["tactile_samples"], KEY)
+    assert copy.column("t_ns").to_pylist() == kept_ns
+    assert not {"t_device_ns", "stream_id"} & set(copy.column_names)
 
 
 def test_without_private_time_nothing_is_left_out():

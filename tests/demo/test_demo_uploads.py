@@ -76,6 +76,14 @@ def test_one_session_has_private_time(whole: tuple[Path, list[SessionTruth]]) ->
     assert sum(any(marker.kind == "private_start" for marker in truth.markers) for truth in truths) == 1
 
 
+def test_one_session_wears_a_glove_and_has_no_private_time(whole: tuple[Path, list[SessionTruth]]) -> None:
+    root, truths = whole
+    (gloved,) = [path.parent.name for path in (root / "landing").glob("*/*/*/hand.csv")]
+    (truth,) = [truth for truth in truths if truth.session_id == gloved]
+    assert not truth.broken
+    assert not [marker for marker in truth.markers if marker.kind == "private_start"]
+
+
 def test_both_sensor_formats_arrive(whole: tuple[Path, list[SessionTruth]]) -> None:
     root, _ = whole
     assert {path.suffix for path in (root / "landing").glob("*/*/*/imu.*")} == {".csv", ".parquet"}

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.landing.arrivals import arrival_of
 from harchive_dagster.landing.layout import (
-    arrival_digest,
     list_sessions,
     list_worker_days,
     worker_day_folder,
@@ -79,7 +79,7 @@ def test_a_manifest_that_is_a_dangling_link_has_arrived(tmp_path: Path) -> None:
     folder = _session(tmp_path, "ses-001", manifest=None)
     (folder / "manifest.json").symlink_to("nowhere")
     assert list_sessions(tmp_path, DAY).complete == (folder,)
-    assert arrival_digest(tmp_path, DAY)
+    assert arrival_of(tmp_path, DAY).digest
 
 
 def test_what_cannot_be_a_session_is_named(tmp_path: Path) -> None:
@@ -98,20 +98,20 @@ def test_a_worker_day_without_a_folder_has_no_sessions(tmp_path: Path) -> None:
 
 
 def test_the_arrival_digest_changes_with_every_complete_upload_and_with_nothing_else(tmp_path: Path) -> None:
-    nothing = arrival_digest(tmp_path, DAY)
+    nothing = arrival_of(tmp_path, DAY).digest
     first = _session(tmp_path, "ses-001")
-    one = arrival_digest(tmp_path, DAY)
+    one = arrival_of(tmp_path, DAY).digest
     second = _session(tmp_path, "ses-002", manifest=None)
     (first / "cap.mp4").write_bytes(b"more")
-    assert arrival_digest(tmp_path, DAY) == one
+    assert arrival_of(tmp_path, DAY).digest == one
     (second / "manifest.json").write_bytes(b"{}")
-    two = arrival_digest(tmp_path, DAY)
+    two = arrival_of(tmp_path, DAY).digest
     (first / "manifest.json").write_bytes(b"{ }")
-    assert len({nothing, one, two, arrival_digest(tmp_path, DAY)}) == 4
+    assert len({nothing, one, two, arrival_of(tmp_path, DAY).digest}) == 4
 
 
 def test_a_renamed_session_changes_the_arrival_digest(tmp_path: Path) -> None:
     folder = _session(tmp_path, "ses-001")
-    before = arrival_digest(tmp_path, DAY)
+    before = arrival_of(tmp_path, DAY).digest
     folder.rename(folder.with_name("ses-009"))
-    assert arrival_digest(tmp_path, DAY) != before
+    assert arrival_of(tmp_path, DAY).digest != before

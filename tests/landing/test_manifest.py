@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harchive_dagster.errors import LandingError
 from harchive_dagster.landing.fields import INT64_MAX
-from harchive_dagster.landing.manifest import Marker, marked_intervals_ns, read_manifest
+from harchive_dagster.landing.manifest import PLACEMENTS, Marker, marked_intervals_ns, read_manifest
 from harchive_dagster.reasons import Reason
 
 Document = dict[str, Any]
@@ -66,11 +66,11 @@ def test_a_manifest_is_read_through_a_relative_path(session_folder: Path, monkey
     assert read_manifest(Path()).worker_id == "worker-7"
 
 
-@pytest.mark.parametrize("path", ["site.region", "markers.3.note"])
+@pytest.mark.parametrize("path", ["site.region", "rig.streams.0.clock", "markers.3.note"])
 def test_optional_fields_may_be_absent_or_null(
     session_folder: Path, manifest_json: Callable[..., Document], path: str
 ) -> None:
-    for document in (_without(manifest_json(), path), _set(manifest_json(), path, None)):
+    for document in (_without(_set(manifest_json(), path, None), path), _set(manifest_json(), path, None)):
         (session_folder / "manifest.json").write_text(json.dumps(document))
         assert read_manifest(session_folder).session_id == "ses-001"
 
@@ -108,6 +108,58 @@ def test_a_file_is_not_declared_twice_for_the_same_thing(
         read_manifest(session_folder)
 
 
+STREAMS = {
+    "imu_head": ("imu.csv", "imu", "cap"),
+    "pose_cap": ("pose.csv", "pose", "cap"),
+    "touch_glove": ("glove.bin", "tactile", None),
+    "pose_glove": ("glove.bin", "pose", None),
+    "depth_alone": ("depth.zip", "depth", None),
+    "gps_phone": ("glove.bin", "gps", "phone"),
+    "imu_phone": ("phone.zip", "imu", "phone"),
+    "pose_unrecorded": (None, "pose", None),
+    "touch_unrecorded": (None, "tactile", None),
+}
+"""File, kind and clock of each stream."""
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "others"),
+    [
+        ("pose_cap", ("imu_head",)),
+        ("touch_glove", ("gps_phone", "pose_glove")),
+        ("depth_alone", ()),
+        ("gps_phone", ("imu_phone", "pose_glove", "touch_glove")),
+        ("imu_phone", ("gps_phone",)),
+        ("pose_unrecorded", ()),
+    ],
+)
+def test_streams_share_a_clock_by_its_name_or_by_lying_in_one_file(
+    session_folder: Path, manifest_json: Callable[..., Document], stream_id: str, others: tuple[str, ...]
+) -> None:
+    document = manifest_json()
+    places = iter(sorted(PLACEMENTS))
+    document["rig"]["streams"] = [
+        {"stream_id": name, "placement": next(places), "kind": kind, "rate_hz": 60.0, "clock": clock}
+        for name, (_, kind, clock) in STREAMS.items()
+    ]
+    video, sensor = document["files"]
+    document["files"] = [video] + [
+        sensor | {"path": path, "stream_id": name} for name, (path, _, _) in STREAMS.items() if path
+    ]
+    (session_folder / "manifest.json").write_text(json.dumps(document))
+    assert read_manifest(session_folder).sharing_clock_with(stream_id) == others
+
+
+@pytest.mark.parametrize("kind", ["pose", "tactile", "depth"])
+def test_two_streams_of_a_published_kind_are_not_worn_at_one_place(
+    session_folder: Path, manifest_json: Callable[..., Document], kind: str
+) -> None:
+    document = manifest_json()
+    twin = {"placement": "left_hand", "kind": kind, "rate_hz": 60.0}
+    document["rig"]["streams"] += [twin | {"stream_id": "one"}, twin | {"stream_id": "two"}]
+    assert f"two {kind} streams are worn at 'left_hand'" in _refusal(session_folder, json.dumps(document)).detail
+
+
 BAD_VALUES = [
     ("manifest_version", 2, "manifest_version is 2"),
     ("manifest_version", True, "manifest_version is True"),
@@ -130,6 +182,8 @@ BAD_VALUES = [
     ("rig.streams.0.rate_hz", 0, "rate_hz is 0"),
     ("rig.streams.0.rate_hz", 10**400, "rate_hz is 1000"),
     ("rig.streams.0.kind", "radar", "kind is 'radar'"),
+    ("rig.streams.0.clock", "the one in the cap", "clock is 'the one in the cap'"),
+    ("rig.streams.1.placement", "head", "two imu streams are worn at 'head'"),
     ("rig.streams.1.stream_id", "imu_head", "declares stream 'imu_head' more than once"),
     ("files", [], "files has 0 entries"),
     ("files.0", "cap.mp4", r"files\[0\] is 'cap.mp4', expected an object"),

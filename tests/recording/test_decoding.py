@@ -8,11 +8,10 @@ from harchive_dagster.errors import RecordingError
 from harchive_dagster.recording.decoding import iterate_frames, small_luma
 
 
-@pytest.mark.parametrize("threads", [1, "auto"])
-def test_frames_come_in_presentation_order_with_their_own_times(make_clip, panning, threads):
+def test_frames_come_in_presentation_order_with_their_own_times(make_clip, panning):
     times = [0, 30, 80, 110, 200, 240, 280, 330]
     path = make_clip(panning(8), pts_ms=times, b_frames=2, gop=4)
-    frames = list(iterate_frames(path, threads=threads))
+    frames = list(iterate_frames(path))
     assert [frame.frame_index for frame in frames] == list(range(8))
     assert [frame.pts_ns for frame in frames] == [time * 1_000_000 for time in times]
     assert frames[0].is_keyframe
@@ -31,25 +30,23 @@ def test_the_picture_is_the_one_that_was_encoded(make_clip, panning):
         assert np.abs(decoded.astype(int) - picture).mean() < 4
 
 
-@pytest.mark.parametrize("threads", [1, "auto"])
-def test_damage_inside_the_file_is_an_error_that_names_the_last_good_frame(make_clip, panning, threads):
+def test_damage_inside_the_file_is_an_error_that_names_the_last_good_frame(make_clip, panning):
     path = make_clip(panning(30), gop=30)
     content = bytearray(path.read_bytes())
     start = content.index(b"mdat") + (len(content) - content.index(b"mdat")) * 2 // 3
     content[start : start + 600] = bytes(600)
     path.write_bytes(content)
     with pytest.raises(RecordingError, match="damaged") as caught:
-        list(iterate_frames(path, threads=threads))
+        list(iterate_frames(path))
     assert 0 < caught.value.evidence["last_good_frame"] < 29
 
 
-@pytest.mark.parametrize("threads", [1, "auto"])
-def test_a_cut_file_never_ends_as_if_it_were_whole(make_clip, panning, threads):
+def test_a_cut_file_never_ends_as_if_it_were_whole(make_clip, panning):
     path = make_clip(panning(30))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(RecordingError):
-        list(iterate_frames(path, threads=threads))
+        list(iterate_frames(path))
 
 
 def test_a_file_that_cannot_be_opened_is_an_error_of_the_recording(tmp_path):

@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
+from harchive_dagster.landing.formats.aria_vrs import VRS
+from harchive_dagster.landing.formats.depth_pictures import DEPTH_PICTURES, DEPTH_VIDEO
+from harchive_dagster.landing.formats.gpmf import GPMF
+from harchive_dagster.landing.formats.mcap_recording import MCAP
 from harchive_dagster.landing.formats.protocol import Channel, FormatReader, Reading, unreadable
+from harchive_dagster.landing.formats.sensor_logger import SENSOR_LOGGER
 from harchive_dagster.landing.formats.tabular import CSV, PARQUET
 from harchive_dagster.landing.manifest import StreamSpec
 
 READERS: tuple[FormatReader, ...] = (
     CSV,
     PARQUET,
+    MCAP,
+    GPMF,
+    VRS,
+    SENSOR_LOGGER,
+    DEPTH_PICTURES,
+    DEPTH_VIDEO,
 )
 """In the order in which a file of unknown format is tried."""
 

@@ -1,101 +1,26 @@
-"""Sidecar CSV and Parquet files with columns named as ours. What a table of each kind must hold is said here."""
+"""Sidecar CSV and Parquet files with columns named as ours. What a table must hold is said in `tabular_kinds`."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from harchive_dagster.landing.formats.protocol import (
     MAX_SAMPLES,
+    MAX_UNPACKED_BYTES,
     Channel,
     Reading,
-    Stream,
     choose_channel,
     damaged,
     unreadable,
 )
+from harchive_dagster.landing.formats.tabular_kinds import KINDS, TIME_COLUMN, WHOLE_COLUMNS, ColumnError
 from harchive_dagster.landing.manifest import StreamSpec
-from harchive_dagster.recording.imu import ImuStream
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIME_COLUMN = "t_device_ns"
-ACCEL_COLUMNS = ("accel_x_m_s2", "accel_y_m_s2", "accel_z_m_s2")
-GYRO_COLUMNS = ("gyro_x_rad_s", "gyro_y_rad_s", "gyro_z_rad_s")
-MAG_COLUMNS = ("mag_x_ut", "mag_y_ut", "mag_z_ut")
-
-
-class ColumnError(ValueError):
-    """A column that is not what it must be; the message continues a sentence begun with the file's name."""
-
-
-def column(table: "pa.Table", name: str) -> NDArray[Any]:
-    """One column without empty cells: int64 for the time column, float64 for every other.
-
-    Raises:
-        ColumnError: the column is missing, repeated, mistyped, or has empty cells.
-    """
-    import pyarrow as pa
-
-    count = table.column_names.count(name)
-    if count != 1:
-        raise ColumnError(f"has column {name!r} {count} times, expected once")
-    values = table.column(name)
-    is_time = name == TIME_COLUMN
-    if not (pa.types.is_integer(values.type) or (pa.types.is_floating(values.type) and not is_time)):
-        expected = "int64" if is_time else "float64"
-        raise ColumnError(f"has column {name!r} of type {values.type}, expected {expected}")
-    if values.null_count:
-        raise ColumnError(f"has {values.null_count} empty cells in column {name!r}")
-    try:
-        array: NDArray[Any] = values.cast(pa.int64() if is_time else pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
-        raise ColumnError(f"has values in column {name!r} that do not fit") from None
-    return array
-
-
-def columns(table: "pa.Table", names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Several columns side by side, float64 [N, len(names)]."""
-    return np.column_stack([column(table, name) for name in names])
-
-
-def _imu(table: "pa.Table", stream: StreamSpec) -> ImuStream:
-    has_mag = any(name in table.column_names for name in MAG_COLUMNS)
-    return ImuStream(
-        stream_id=stream.stream_id,
-        placement=stream.placement,
-        t_device_ns=column(table, TIME_COLUMN),
-        accel_m_s2=columns(table, ACCEL_COLUMNS),
-        gyro_rad_s=columns(table, GYRO_COLUMNS),
-        mag_ut=columns(table, MAG_COLUMNS) if has_mag else None,
-    )
-
-
-@dataclass(frozen=True)
-class TabularKind:
-    """How one kind of stream lies in a table.
-
-    Attributes:
-        is_mine: whether a column belongs to the kind; others are not even read.
-        is_marked_by: whether a table with these column names holds the kind.
-        build: the stream out of the table; raises ColumnError or LandingError.
-    """
-
-    is_mine: Callable[[str], bool]
-    is_marked_by: Callable[[frozenset[str]], bool]
-    build: Callable[["pa.Table", StreamSpec], Stream]
-
-
-_IMU_COLUMNS = frozenset({TIME_COLUMN, *ACCEL_COLUMNS, *GYRO_COLUMNS, *MAG_COLUMNS})
-
-KINDS: Mapping[str, TabularKind] = {
-    "imu": TabularKind(_IMU_COLUMNS.__contains__, lambda names: "gyro_x_rad_s" in names, _imu),
-}
-"""By a manifest's stream kind."""
+_MAX_HEADER_BYTES = 1_000_000
+"""Names of a tactile array of 256 x 256 cells; one block of Arrow's CSV reader, which the header must fit into."""
 
 
 class _Tabular:
@@ -144,7 +69,7 @@ class CsvReader(_Tabular):
         """The names in the first line; none where it is no text."""
         try:
             with path.open("rb") as file:
-                first_line = file.readline(100_000)
+                first_line = file.readline(_MAX_HEADER_BYTES)
             return [name.strip().strip('"') for name in first_line.decode("utf-8-sig").split(",")]
         except (OSError, UnicodeDecodeError):
             return []
@@ -153,7 +78,7 @@ class CsvReader(_Tabular):
         import pyarrow as pa
         from pyarrow import csv
 
-        types = {name: pa.int64() if name == TIME_COLUMN else pa.float64() for name in self._column_names(path)}
+        types = {name: pa.int64() if name in WHOLE_COLUMNS else pa.float64() for name in self._column_names(path)}
         options = csv.ConvertOptions(column_types={name: kind for name, kind in types.items() if is_mine(name)})
         table = csv.read_csv(path, convert_options=options)
         # By position: names may repeat, which is judged later; one that is not UTF-8 fails here.
@@ -183,7 +108,11 @@ class ParquetReader(_Tabular):
         with parquet.ParquetFile(path) as file:
             if file.metadata.num_rows > MAX_SAMPLES:
                 raise ValueError(f"it claims {file.metadata.num_rows} samples, at most {MAX_SAMPLES} are read")
-            table = file.read(columns=[name for name in file.schema_arrow.names if is_mine(name)])
+            names = [name for name in file.schema_arrow.names if is_mine(name)]
+            claimed_bytes = file.metadata.num_rows * len(names) * 8
+            if claimed_bytes > MAX_UNPACKED_BYTES:
+                raise ValueError(f"it claims {claimed_bytes} bytes, at most {MAX_UNPACKED_BYTES} are read")
+            table = file.read(columns=names)
             return table.select([i for i, name in enumerate(table.column_names) if is_mine(name)])
 
 

@@ -10,7 +10,8 @@ from pyarrow import csv, parquet
 
 from harchive_dagster.errors import LandingError
 from harchive_dagster.landing.formats.registry import read_stream
-from harchive_dagster.landing.formats.tabular import ACCEL_COLUMNS, CSV, GYRO_COLUMNS, MAG_COLUMNS, PARQUET, TIME_COLUMN
+from harchive_dagster.landing.formats.tabular import CSV, PARQUET
+from harchive_dagster.landing.formats.tabular_kinds import ACCEL_COLUMNS, GYRO_COLUMNS, MAG_COLUMNS, TIME_COLUMN
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.imu import ImuStream

@@ -1,0 +1,87 @@
+"""Takes a video out of a recording that holds it beside its sensors, as it is. How each container is laid out is in
+`formats`.
+"""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from harchive_dagster.errors import LandingError
+from harchive_dagster.landing.archives import open_archive
+from harchive_dagster.landing.formats.mcap_video import extract_video, video_channels
+from harchive_dagster.landing.formats.sensor_logger import camera_videos
+from harchive_dagster.reasons import Reason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_WALL_CLOCK_NS = 978_307_200 * 10**9
+"""2001 in UTC: a message time before it counts from the recorder's start, not from 1970."""
+
+
+@dataclass(frozen=True)
+class ContainedVideo:
+    """A video that was taken out.
+
+    Attributes:
+        name: of the topic or archive member.
+        started_at: of its first picture, UTC, where the file's clock is one.
+        is_exact: whether that time is the picture's own, or only near it.
+        remarks: what was left out.
+    """
+
+    name: str
+    started_at: datetime | None
+    is_exact: bool
+    remarks: tuple[str, ...] = ()
+
+
+def contained_videos(path: Path) -> tuple[str, ...]:
+    """Names of the videos in an MCAP file or a Sensor Logger archive; none for any other file.
+
+    Raises:
+        LandingError: the file is damaged or unsafe.
+    """
+    topics = tuple(channel.name for channel in video_channels(path))
+    return topics or tuple(video.member for video in camera_videos(path))
+
+
+def take_out(path: Path, target: Path, name: str = "") -> ContainedVideo:
+    """Write one video into a file of its own, whole or not at all; an older one is replaced.
+
+    Args:
+        path: MCAP file or Sensor Logger archive.
+        target: the new file.
+        name: which video; may be empty where there is only one.
+
+    Raises:
+        LandingError: there is no such video, several to choose from, or it cannot be taken out.
+    """
+    names = contained_videos(path)
+    wanted = [one for one in names if name in ("", one)]
+    if len(wanted) != 1:
+        raise LandingError(
+            Reason.VIDEO_UNREADABLE,
+            f"file {path.name!a} holds {len(wanted)} videos that could be meant"
+            f"{f' by {name!a}' if name else ''}; it has {', '.join(map(ascii, names[:8])) or 'none'}.",
+            mend="Name one of them by --channel." if names else "Give a file that holds a video.",
+            evidence={"file": path.name},
+        )
+    videos = {video.member: video for video in camera_videos(path)}
+    if wanted[0] in videos:
+        _copy_member(path, wanted[0], target)
+        started_at = _EPOCH + timedelta(milliseconds=videos[wanted[0]].session_start_ms)
+        return ContainedVideo(wanted[0], started_at, is_exact=False)
+    extracted = extract_video(path, wanted[0], target)
+    is_wall_clock = extracted.first_time_ns >= _FIRST_WALL_CLOCK_NS
+    first = _EPOCH + timedelta(microseconds=extracted.first_time_ns // 1000) if is_wall_clock else None
+    return ContainedVideo(wanted[0], first, is_exact=True, remarks=tuple(map(str, extracted.dropped)))
+
+
+def _copy_member(path: Path, member: str, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with open_archive(path) as archive, archive.open(member) as source, partial.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 2**20)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
