@@ -2,10 +2,12 @@
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harchive_dagster.gates import StageEvents, StageGate
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.contract import TableContract
+from harchive_dagster.lake.session_timing import time_session
 from harchive_dagster.lake.standing import standing_ids, standing_sessions
 from harchive_dagster.lake.stream_rows import read_stream_rows
 from harchive_dagster.lake.stream_schemas import STREAM_TABLES
@@ -15,45 +17,45 @@ from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.quality import facts
 from harchive_dagster.quality.stream_facts import stream_facts
-from harchive_dagster.sync.alignment import align_gyro
-from harchive_dagster.sync.clock import refusal
 from harchive_dagster.sync.curve_picture import sync_curve_png
 from harchive_dagster.sync.resampling import synced_frames as resample
-from harchive_dagster.sync.stream_clock import DEVICE
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
 @worker_day_asset("clock_alignments", kinds={"deltalake", "numpy"})
-def clock_alignments(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> StageEvents:
-    """Offset, drift and mounting of each inertial stream against the picture's own rotation; or a refusal."""
+def clock_alignments(
+    context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
+) -> StageEvents:
+    """Each inertial stream on the camera's clock: by the picture's own rotation, or by what it shares; or a refusal."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "clock_alignments", worker_day)
     samples = lake.read_worker_day(schemas.SENSOR_SAMPLES, worker_day)
     frames = lake.read_worker_day(schemas.FRAMES, worker_day)
     tables: list[pa.Table] = []
-    pictures = {}
-    standing = standing_ids(lake, worker_day, "clock_alignments")
-    for session_id in standing:
+    pictures, left_out = {}, []
+    standing = standing_sessions(lake, landing, worker_day, "clock_alignments")
+    for session in standing:
+        session_id = session.session_id
         with gate.session(session_id):
             seen = rows.frame_observations(rows.present(frames, session_id, "frames"))
             streams = rows.imu_streams(rows.present(samples, session_id, "sensor_samples"))
-            aligned = [
-                (stream, align_gyro(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers, stream))
-                for stream in streams
-            ]
+            turned, timings, refusal = time_session(session, seen, streams)
             tables.extend(
-                rows.alignment_rows(worker_day, session_id, stream.placement, alignment)
-                for stream, alignment in aligned
+                rows.alignment_rows(worker_day, session_id, timing, session.manifest.rig.readout_ms)
+                for timing in timings
             )
-            best, alignment = max(aligned, key=lambda pair: (pair[1].is_accepted, pair[1].confidence))
+            left_out += [f"{session_id} {one.best.detail}" for one in timings if not one.is_accepted]
+            shown = max(timings, key=lambda one: (one.clock == CONTENT, one.is_accepted, one.best.confidence))
             pictures[f"sync of {session_id}"] = inline_png(
-                sync_curve_png(alignment, seen.pts_ns, seen.rotation_rad, seen.rotation_inliers, best), session_id
+                sync_curve_png(shown.best, turned.t_ns, turned.rotation_rad, turned.rotation_inliers, shown.stream),
+                session_id,
             )
-            if not alignment.is_accepted:
-                raise refusal(alignment)
+            if refusal:
+                raise refusal
     alignments = gate.keep(rows.together(schemas.CLOCK_ALIGNMENTS, tables))
-    accepted_rows = alignments.filter(alignments.column("is_accepted"))
-    gate.sift(accepted_rows.to_pandas())
+    measured = pc.and_(alignments.column("is_accepted"), pc.equal(alignments.column("clock"), CONTENT))
+    gate.sift(alignments.filter(measured).to_pandas())
     alignments = gate.keep(alignments)
     judged = alignments.to_pandas()
     judged["quaternion_norm"] = (judged.filter(like="camera_from_sensor_q") ** 2).sum(axis=1) ** 0.5
@@ -63,9 +65,11 @@ def clock_alignments(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
         {
             "residual_ms_median": float(judged["residual_ms"].median()) if len(judged) else 0.0,
             "confidence_min": float(judged["confidence"].min()) if len(judged) else 0.0,
+            "clocks": judged["clock"].value_counts().to_dict(),
+            "left_out": left_out,
             **pictures,
         },
-        accepted=[session_id for session_id in standing if session_id not in gate.rejected],
+        accepted=[session.session_id for session in standing if session.session_id not in gate.rejected],
     )
 
 
@@ -83,11 +87,13 @@ def synced_frames(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         with gate.session(session_id):
             pts_ns = rows.frame_observations(rows.present(frames, session_id, "frames")).pts_ns
             frame_counts[session_id] = len(pts_ns)
-            clocks = rows.clock_mappings(rows.present(alignments, session_id, "clock_alignments"))
+            mine = rows.present(alignments, session_id, "clock_alignments")
+            clocks, sources = rows.clock_mappings(mine), rows.clock_sources(mine)
             for stream in rows.imu_streams(rows.present(samples, session_id, "sensor_samples")):
                 if stream.stream_id in clocks:
                     synced = resample(pts_ns, stream, clocks[stream.stream_id], window_size=schemas.IMU_WINDOW_SIZE)
-                    tables.append(rows.synced_rows(worker_day, session_id, stream.stream_id, stream.placement, synced))
+                    source = sources[stream.stream_id]
+                    tables.append(rows.synced_rows(worker_day, session_id, stream, source, synced))
     synced_table = rows.together(schemas.SYNCED_FRAMES, tables)
     figures = facts.synced_facts(synced_table, frame_counts)
     gate.sift(figures)
@@ -114,7 +120,8 @@ def synced_streams(
     for session in standing:
         with gate.session(session.session_id):
             mine = rows.present(alignments, session.session_id, "clock_alignments")
-            for stream in read_stream_rows(session, rows.clock_mappings(mine)):
+            measured = mine.filter(pc.not_equal(mine.column("clock"), DEVICE))
+            for stream in read_stream_rows(session, rows.clock_mappings(measured)):
                 tables[stream.contract].append(stream.rows)
                 declared_hz[session.session_id, stream.spec.stream_id] = stream.spec.rate_hz
                 left_out += [f"{session.session_id} {stream.spec.stream_id}: {one}" for one in stream.left_out]

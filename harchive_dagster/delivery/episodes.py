@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import LabelError
@@ -19,6 +20,7 @@ from harchive_dagster.lake.standing import StandingSession
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.reasons import Reason
+from harchive_dagster.sync.stream_clock import CONTENT
 from harchive_dagster.worker_day import WorkerDay
 
 MOTION_SOURCES = ("synced_frames", *stream_schemas.WORKER_DAY_COPIES)
@@ -55,7 +57,7 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> li
         segments=rows.objects(Segment, rows.of_session(sources["segments"], session.session_id)),
         obstructed_fraction=seen.obstructed_fraction,
         sharpness=seen.sharpness,
-        sync_confidence=max(mine["clock_alignments"].column("confidence").to_pylist(), default=0.0),
+        sync_confidence=_sync_confidence(mine["clock_alignments"]),
         has_gap=_has_gap(mine["synced_frames"], len(seen)),
     )
     if not episodes:
@@ -66,6 +68,12 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> li
             evidence={"left_out": left_out},
         )
     return episodes
+
+
+def _sync_confidence(alignments: pa.Table) -> float:
+    """Of the session's best stream that was found in the picture; 0 where nothing was."""
+    is_seen = pc.and_(alignments.column("is_accepted"), pc.equal(alignments.column("clock"), CONTENT))
+    return max(alignments.filter(is_seen).column("confidence").to_pylist(), default=0.0)
 
 
 def _has_gap(synced: pa.Table, frame_count: int) -> NDArray[np.bool_]:

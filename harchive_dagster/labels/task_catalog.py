@@ -16,6 +16,14 @@ from harchive_dagster.landing.manifest import ENVIRONMENTS
 LANGUAGES = ("en", "hi", "kn")
 """Each task is worded in these (ISO 639-1); workers see theirs, labs see English."""
 
+SYNC_REQUIRED = "required"
+"""A recording whose clocks cannot be measured is set aside."""
+
+SYNC_DEVICE_TIME_OK = "device_time_ok"
+"""It is published with the devices' own times, and says so: for tasks where seconds matter and frames do not."""
+
+SYNC_POLICIES = frozenset({SYNC_REQUIRED, SYNC_DEVICE_TIME_OK})
+
 _LONGEST_TASK_S = 86_400.0
 
 
@@ -38,6 +46,7 @@ class Task:
         objects: canonical nouns.
         environments: where the task is done, as in the manifest.
         success: what an attempt that succeeded looks like at its end.
+        sync: one of `SYNC_POLICIES`.
     """
 
     task_id: str
@@ -48,6 +57,12 @@ class Task:
     objects: tuple[str, ...]
     environments: tuple[str, ...]
     success: str
+    sync: str = SYNC_REQUIRED
+
+    @property
+    def is_device_time_ok(self) -> bool:
+        """Whether recordings whose clocks nothing measures are still of use: their devices' times are taken."""
+        return self.sync == SYNC_DEVICE_TIME_OK
 
     @property
     def text(self) -> str:
@@ -112,6 +127,7 @@ def _task(fields: Fields) -> Task:
         objects=fields.texts("objects", choices=nouns),
         environments=fields.texts("environments", choices=ENVIRONMENTS),
         success=fields.text("success"),
+        sync=fields.optional("sync", lambda key: fields.text(key, choices=SYNC_POLICIES)) or SYNC_REQUIRED,
     )
     fields.refuse_unknown()
     return task

@@ -110,6 +110,7 @@ TASK_CATALOG = TableContract(
         column("objects", pa.list_(pa.string()), "Objects"),
         column("environments", pa.list_(pa.string()), "Where it is done"),
         column("success", TEXT, "What success looks like"),
+        column("sync", TEXT, "required, or device_time_ok: recordings whose clocks nothing measures are published too"),
         column("min_duration_s", REAL, "Shortest plausible", unit="s"),
         column("max_duration_s", REAL, "Longest plausible", unit="s"),
     ),

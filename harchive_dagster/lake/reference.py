@@ -41,6 +41,7 @@ def task_rows(catalog: TaskCatalog) -> pa.Table:
             "objects": list(task.objects),
             "environments": list(task.environments),
             "success": task.success,
+            "sync": task.sync,
             "min_duration_s": task.min_duration_s,
             "max_duration_s": task.max_duration_s,
         }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harchive_dagster.privacy.anonymize import AnonymizedVideo
     from harchive_dagster.sync.clock import ClockAlignment
     from harchive_dagster.sync.resampling import SyncedFrames
+    from harchive_dagster.sync.session_clocks import StreamTiming
 
 _T = TypeVar("_T")
 
@@ -139,8 +140,21 @@ def detections(rows: pa.Table) -> list[Detection]:
     return [Detection(**row) for row in rows.select(list(_DETECTION_COLUMNS)).to_pylist()]
 
 
-def alignment_rows(worker_day: WorkerDay, session_id: str, placement: str, alignment: "ClockAlignment") -> pa.Table:
-    """The row of clock_alignments of one stream."""
+def alignment_rows(
+    worker_day: WorkerDay, session_id: str, timing: "StreamTiming", readout_ms: float | None
+) -> pa.Table:
+    """The rows of clock_alignments of one stream, one for each piece of its clock."""
+    pieces = [_alignment_row(worker_day, session_id, timing, piece, readout_ms) for piece in timing.pieces]
+    return pa.concat_tables(pieces)
+
+
+def _alignment_row(
+    worker_day: WorkerDay,
+    session_id: str,
+    timing: "StreamTiming",
+    alignment: "ClockAlignment",
+    readout_ms: float | None,
+) -> pa.Table:
     names = (
         "stream_id",
         "method",
@@ -152,7 +166,7 @@ def alignment_rows(worker_day: WorkerDay, session_id: str, placement: str, align
         "correlation",
     )
     columns: dict[str, Any] = {name: [getattr(alignment, name)] for name in (*names, "confidence", "window_count")}
-    columns["placement"] = placement
+    columns |= {"placement": timing.stream.placement, "clock": timing.clock, "readout_ms": readout_ms}
     columns["is_accepted"] = [alignment.is_accepted]
     columns["reason"] = [alignment.reason.value if alignment.reason else None]
     for axis, bias in zip(_AXES, alignment.gyro_bias_rad_s, strict=True):
@@ -163,13 +177,14 @@ def alignment_rows(worker_day: WorkerDay, session_id: str, placement: str, align
 
 
 def synced_rows(
-    worker_day: WorkerDay, session_id: str, stream_id: str, placement: str, synced: "SyncedFrames"
+    worker_day: WorkerDay, session_id: str, stream: ImuStream, clock: str, synced: "SyncedFrames"
 ) -> pa.Table:
-    """Rows of synced_frames of one stream."""
+    """Rows of synced_frames of one stream; `clock` says what its times rest on."""
     count = len(synced)
     columns: dict[str, Any] = {
-        "stream_id": stream_id,
-        "placement": placement,
+        "stream_id": stream.stream_id,
+        "placement": stream.placement,
+        "clock": clock,
         "frame_index": np.arange(count),
         "t_ns": synced.t_ns,
         "has_gap": synced.has_gap,
@@ -249,6 +264,12 @@ def clock_mappings(alignments: pa.Table) -> dict[str, ClockMapping]:
         for row in alignments.to_pylist()
         if row["is_accepted"]
     }
+
+
+def clock_sources(alignments: pa.Table) -> dict[str, str]:
+    """By stream, what the accepted rows of one session's clock_alignments rest on."""
+    accepted = alignments.filter(alignments.column("is_accepted")).select(["stream_id", "clock"]).to_pylist()
+    return {row["stream_id"]: row["clock"] for row in accepted}
 
 
 def of_session(rows: pa.Table, session_id: str) -> pa.Table:

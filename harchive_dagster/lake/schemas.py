@@ -109,6 +109,7 @@ DETECTIONS = restricted_table(
 )
 
 _ALIGNMENT_COLUMNS = (
+    column("clock", TEXT, stream_schemas.CLOCK_MEANING),
     column("method", TEXT, "How the clock was aligned"),
     column("offset_ns", TIME, "t_session = (1 + drift_ppm*1e-6) * t_device + offset_ns", unit="ns"),
     column("drift_ppm", REAL, "Device clock drift against the camera", unit="ppm"),
@@ -117,21 +118,33 @@ _ALIGNMENT_COLUMNS = (
     ),
     column("residual_ms", REAL, "Robust RMS of the windows about the line", unit="ms"),
     column("max_residual_ms", REAL, "Worst window", unit="ms"),
-    column("correlation", REAL, "Explained share of the visual rotation, 0-1"),
+    column("correlation", REAL, "Explained share of the visual rotation, 0-1; 0 where `clock` is event or device"),
     column("confidence", REAL, "0-1"),
-    column("window_count", pa.int32(), "Windows that agree"),
-    *quaternion("camera_from_sensor", "Rotation of sensor axes into camera axes"),
+    column("window_count", pa.int32(), "Windows (or shared events) that agree"),
+    *quaternion("camera_from_sensor", "Rotation of sensor axes into camera axes; none where `clock` is not content"),
     *vector("gyro_bias_{axis}_rad_s", "rad/s", "Gyro bias, sensor axes"),
+    column(
+        "readout_ms",
+        REAL,
+        "Rolling shutter's read-out as the rig declares it. A frame's session time is when its middle row is exposed: "
+        "measured clocks have it so, device clocks are moved by half of this",
+        unit="ms",
+        is_nullable=True,
+    ),
 )
 
 CLOCK_ALIGNMENTS = restricted_table(
     "clock_alignments",
-    "Each stream's clock against the camera's, measured, or refused",
+    "Each inertial stream's clock against the camera's, and what it rests on; or refused",
     ("stream_id",),
     column("stream_id", TEXT, "The rig's name for the stream"),
     column("placement", TEXT, "Where it is worn"),
     *_ALIGNMENT_COLUMNS,
-    column("is_accepted", pa.bool_(), "Inside the limits"),
+    column(
+        "is_accepted",
+        pa.bool_(),
+        "The stream is put on the camera's clock by this row; whether that was measured, `clock` says",
+    ),
     column("reason", TEXT, "Reason code where refused", is_nullable=True),
 )
 
@@ -142,13 +155,18 @@ _SYNCED_COLUMNS = (
     column("frame_index", pa.int64(), "Frame"),
     column("placement", TEXT, "Where the sensor is worn"),
     column("t_ns", TIME, "Session time of the frame", unit="ns"),
-    *vector("accel_{axis}_m_s2", "m/s^2", "Specific force at the frame, camera axes, anti-aliased"),
-    *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity at the frame, camera axes, anti-aliased"),
-    *quaternion("orientation", "Rotation of camera axes into a level frame: z up, x along the first view"),
+    column(
+        "clock", TEXT, f"{stream_schemas.CLOCK_MEANING}. Axes are the camera's where it is content, else the sensor's"
+    ),
+    *vector("accel_{axis}_m_s2", "m/s^2", "Specific force at the frame, anti-aliased"),
+    *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity at the frame, anti-aliased"),
+    *quaternion(
+        "orientation", "Rotation of these axes into a level frame: z up, x along their z axis at the first frame"
+    ),
     column(
         "imu_window",
         pa.list_(pa.float32()),
-        f"{IMU_WINDOW_SIZE} x (accel xyz, gyro xyz) of the frame's interval, row-major, camera axes",
+        f"{IMU_WINDOW_SIZE} x (accel xyz, gyro xyz) of the frame's interval, row-major, same axes",
     ),
     column("has_gap", pa.bool_(), "No native sample near the frame: values are held, not measured"),
 )

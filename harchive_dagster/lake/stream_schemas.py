@@ -8,17 +8,18 @@ import pyarrow as pa
 from harchive_dagster.lake.columns import REAL, TEXT, TIME, published_table, restricted_table, vector
 from harchive_dagster.lake.contract import column
 
+CLOCK_MEANING = (
+    "What session time rests on: content (the stream's own rotation, found in the picture's), shared (a measured stream "
+    "on the same hardware clock), event (knocks felt together with a measured stream) or device (its own claim, not "
+    "measured)"
+)
+
 _STREAM = column("stream_id", TEXT, "The rig's name for the stream")
 _DEVICE_TIME = column("t_device_ns", TIME, "Device clock", unit="ns")
 _PLACED = (
     column("placement", TEXT, "Where it is worn, or what it shows"),
     column("t_ns", TIME, "Session time, as far as `clock` tells it", unit="ns"),
-    column(
-        "clock",
-        TEXT,
-        "Where t_ns comes from: shared (an aligned inertial stream on the same hardware clock) or device (its own "
-        "claim, not measured)",
-    ),
+    column("clock", TEXT, CLOCK_MEANING),
 )
 
 _POSE_COLUMNS = (

@@ -25,6 +25,7 @@ PLACEMENTS = frozenset(
 _MANIFEST_VERSION = 1
 _MAX_FILE_BYTES = 2**50  # a petabyte: no recording, and sums of many stay inside 64 bits
 _MAX_RATE_HZ = 100_000.0  # above any audio or inertial stream
+_MAX_READOUT_MS = 200.0  # a frame at 5 fps, the slowest that is taken
 _SHOWN_PROBLEMS = 5
 _KEPT_PROBLEMS = 200
 
@@ -54,12 +55,16 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class Rig:
-    """The camera cap and the sensors worn with it."""
+    """The camera cap and the sensors worn with it.
+
+    `readout_ms` is how long the camera's rolling shutter takes from the first row of a picture to its last.
+    """
 
     model: str
     camera: str
     serial: str
     streams: tuple[StreamSpec, ...]
+    readout_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +259,7 @@ def _rig(fields: Fields) -> Rig:
         camera=fields.text("camera", max_length=200),
         serial=fields.text("serial", max_length=200),
         streams=tuple(_stream(stream) for stream in fields.mappings("streams")),
+        readout_ms=fields.optional("readout_ms", lambda key: fields.number(key, low=0.0, high=_MAX_READOUT_MS)),
     )
     for stream_id in repeated([stream.stream_id for stream in rig.streams]):
         fields.note("streams", f"declares stream {stream_id!r} more than once")

@@ -73,6 +73,7 @@ CLOCK_ALIGNMENTS = Suite(
     ),
     batch_rules=(
         unique(("session_id", "stream_id"), "a stream is aligned once"),
+        one_of("clock", CLOCK_SOURCES, "every stream says what times it"),
         between("confidence", 0, 1, "confidence is a share"),
         between("quaternion_norm", 1 - 1e-6, 1 + 1e-6, "the rotation is a rotation"),
     ),

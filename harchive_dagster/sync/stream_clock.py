@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 
 from harchive_dagster.sync.clock import ClockMapping
 
+CONTENT = "content"
+"""Measured: the stream's own rotation was found in the picture's."""
+
 SHARED = "shared"
-"""Mapped like an inertial stream on the same hardware clock, which was aligned with the picture."""
+"""Mapped like an inertial stream on the same hardware clock, which was itself measured."""
+
+EVENT = "event"
+"""Measured: knocks that both this stream and a measured one felt."""
 
 DEVICE = "device"
 """What the device claims: nothing was measured."""
 
-CLOCK_SOURCES = (SHARED, DEVICE)
+CLOCK_SOURCES = (CONTENT, SHARED, EVENT, DEVICE)
 
 _UTC_FROM_NS = 10**17
 """Above it, device time counts from 1970: it is March 1973 then, and 3.2 years for a clock that counts from boot."""
@@ -37,18 +43,22 @@ class StreamClock:
         return self.mapping.to_session_ns(t_device_ns)
 
 
-def stream_clock(first_device_ns: int, sharing: Sequence[ClockMapping], started_at: datetime) -> StreamClock:
+def stream_clock(
+    first_device_ns: int, sharing: Sequence[ClockMapping], started_at: datetime, *, readout_ms: float | None = None
+) -> StreamClock:
     """The clock of one stream.
 
     Args:
         first_device_ns: device time of the stream's first sample, by which a clock that counts from 1970 is known.
-        sharing: accepted mappings of inertial streams on the same hardware clock; the first one is taken.
+        sharing: measured mappings of streams on the same hardware clock; the first one is taken.
         started_at: aware; wall clock at the first frame, where device time that counts from 1970 has its zero.
+        readout_ms: of the camera's rolling shutter. A frame's session time is when its middle row is exposed, as
+            measured clocks have it; cameras stamp the first row, and by its clock the middle row is half of this later.
     """
     if sharing:
         return StreamClock(SHARED, sharing[0])
     zero_ns = _utc_ns(started_at) if first_device_ns > _UTC_FROM_NS else 0
-    return StreamClock(DEVICE, _shifted(-zero_ns))
+    return StreamClock(DEVICE, _shifted(-zero_ns - round((readout_ms or 0.0) * 0.5e6)))
 
 
 def _shifted(offset_ns: int) -> ClockMapping:

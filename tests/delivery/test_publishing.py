@@ -78,7 +78,7 @@ def test_a_published_segment_id_cannot_be_recomputed_from_its_words():
 def make_synced(times_ns):
     names = schemas.SYNCED_FRAMES.schema.names
     fixed = {"session_id": "s-one", "stream_id": "head", "placement": "head", "worker_id": "w1", "has_gap": False}
-    fixed |= {"collected_on": DAY.collected_on, "imu_window": [0.0]}
+    fixed |= {"collected_on": DAY.collected_on, "imu_window": [0.0], "clock": "content"}
     rows = [
         {name: fixed.get(name, 0) for name in names} | {"frame_index": i, "t_ns": t} for i, t in enumerate(times_ns)
     ]

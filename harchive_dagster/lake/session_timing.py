@@ -1,0 +1,71 @@
+"""The clocks of one standing session: what its manifest, its video's telemetry and its task say, brought to `sync`."""
+
+from collections.abc import Sequence
+
+from harchive_dagster.errors import LandingError, SyncError
+from harchive_dagster.labels.task_catalog import load_task_catalog
+from harchive_dagster.lake.standing import StandingSession
+from harchive_dagster.landing.formats.gpmf import frame_telemetry
+from harchive_dagster.recording.imu import ImuStream
+from harchive_dagster.recording.observations import FrameObservations
+from harchive_dagster.sync.alignment import align_gyro
+from harchive_dagster.sync.clock import ClockAlignment
+from harchive_dagster.sync.image_orientation import CameraRotation, camera_rotation, is_stabilised
+from harchive_dagster.sync.session_clocks import SessionFacts, StreamTiming, claimed_clocks, session_clocks
+
+
+def time_session(
+    session: StandingSession, seen: FrameObservations, streams: Sequence[ImuStream]
+) -> tuple[CameraRotation, list[StreamTiming], SyncError | None]:
+    """Put every inertial stream of a session on the camera's clock.
+
+    Returns:
+        The rotation that head-worn streams were compared with, the timings in the order of streams, and why the
+        session cannot go on, if so.
+    """
+    picture = CameraRotation(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers)
+    facts = _facts(session)
+    try:
+        turned = _camera_rotation(session, picture)
+    except SyncError as error:
+        return picture, *claimed_clocks(streams, facts, error)
+
+    def align(stream: ImuStream) -> tuple[ClockAlignment, ...]:
+        alignment = align_gyro(turned.t_ns, turned.rotation_rad, turned.rotation_inliers, stream)
+        return turned.qualified([alignment])
+
+    return turned, *session_clocks(streams, align, facts)
+
+
+def _camera_rotation(session: StandingSession, picture: CameraRotation) -> CameraRotation:
+    """The picture's own rotation, or what the camera did where it steadied the picture.
+
+    Raises:
+        SyncError: the camera steadied it, and its telemetry does not tell how.
+    """
+    try:
+        telemetry = frame_telemetry(session.video)
+    except LandingError:
+        # Sensors may be files of their own. A picture that was stabilised will not fit them.
+        return picture
+    if telemetry is None or not is_stabilised(telemetry.image_t_ns, telemetry.image_wxyz):
+        return picture
+    return camera_rotation(
+        picture, telemetry.camera_t_ns, telemetry.camera_wxyz, telemetry.image_t_ns, telemetry.image_wxyz
+    )
+
+
+def _facts(session: StandingSession) -> SessionFacts:
+    manifest = session.manifest
+    task = load_task_catalog().tasks.get(manifest.task_id) if manifest.task_id else None
+    return SessionFacts(
+        started_at=manifest.started_at,
+        duration_ns=session.row["duration_ns"],
+        sharing={
+            file.stream_id: manifest.sharing_clock_with(file.stream_id)
+            for file in manifest.sensor_files
+            if file.stream_id
+        },
+        readout_ms=manifest.rig.readout_ms,
+        is_device_time_ok=task is not None and task.is_device_time_ok,
+    )
