@@ -10,20 +10,24 @@ from harchive_dagster.lake.tables import Lake
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.quality import facts
-from harchive_dagster.sync.alignment import align_gyro
-from harchive_dagster.sync.clock import refusal
+from harchive_dagster.sync.clock import refusal, wall_clock_offset_ns
+from harchive_dagster.sync.clock_breaks import align_pieces
 from harchive_dagster.sync.curve_picture import sync_curve_png
 from harchive_dagster.sync.resampling import synced_frames as resample
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
 @worker_day_asset("clock_alignments", kinds={"deltalake", "numpy"})
-def clock_alignments(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> StageEvents:
+def clock_alignments(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], sync_search_s: dg.ResourceParam[float]
+) -> StageEvents:
     """Offset, drift and mounting of each inertial stream against the picture's own rotation; or a refusal."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "clock_alignments", worker_day)
     samples = lake.read_worker_day(schemas.SENSOR_SAMPLES, worker_day)
     frames = lake.read_worker_day(schemas.FRAMES, worker_day)
+    sessions = lake.read_worker_day(schemas.SESSIONS, worker_day).to_pylist()
+    started_at = {row["session_id"]: row["started_at_utc"] for row in sessions}
     tables: list[pa.Table] = []
     pictures = {}
     standing = standing_ids(lake, worker_day, "clock_alignments")
@@ -32,8 +36,16 @@ def clock_alignments(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
             seen = rows.frame_observations(rows.present(frames, session_id, "frames"))
             streams = rows.imu_streams(rows.present(samples, session_id, "sensor_samples"))
             aligned = [
-                (stream, align_gyro(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers, stream))
+                (stream, alignment)
                 for stream in streams
+                for alignment in align_pieces(
+                    seen.pts_ns,
+                    seen.rotation_rad,
+                    seen.rotation_inliers,
+                    stream,
+                    search_s=sync_search_s,
+                    expected_offset_ns=wall_clock_offset_ns(stream.t_device_ns, started_at[session_id]),
+                )
             ]
             tables.extend(
                 rows.alignment_rows(worker_day, session_id, stream.placement, alignment)

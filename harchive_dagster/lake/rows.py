@@ -15,7 +15,7 @@ from harchive_dagster.lake import schemas
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import Detection, FrameObservations
-from harchive_dagster.sync.clock import ClockMapping
+from harchive_dagster.sync.clock import EVER_NS, ClockMapping, PiecewiseClock
 from harchive_dagster.worker_day import WorkerDay
 
 if TYPE_CHECKING:
@@ -140,11 +140,15 @@ def detections(rows: pa.Table) -> list[Detection]:
 
 
 def alignment_rows(worker_day: WorkerDay, session_id: str, placement: str, alignment: "ClockAlignment") -> pa.Table:
-    """The row of clock_alignments of one stream."""
+    """The row of clock_alignments of one piece of a stream's clock."""
     names = (
         "stream_id",
+        "piece_index",
+        "device_start_ns",
+        "device_end_ns",
         "method",
         "offset_ns",
+        "offset_sd_ns",
         "drift_ppm",
         "drift_sd_ppm",
         "residual_ms",
@@ -236,18 +240,23 @@ def with_uris(videos: pa.Table, uris: Mapping[str, str]) -> pa.Table:
     return videos.set_column(position, videos.schema.field("uri"), renamed)
 
 
-def clock_mappings(alignments: pa.Table) -> dict[str, ClockMapping]:
-    """By stream, the accepted mappings of one session's clock_alignments rows."""
-    return {
-        row["stream_id"]: ClockMapping(
-            offset_ns=row["offset_ns"],
-            drift_ppm=row["drift_ppm"],
-            camera_from_sensor=tuple(row[f"camera_from_sensor_q{part}"] for part in _QUATERNION),
-            gyro_bias_rad_s=np.array([row[f"gyro_bias_{axis}_rad_s"] for axis in _AXES]),
-        )
-        for row in alignments.to_pylist()
-        if row["is_accepted"]
-    }
+def clock_mappings(alignments: pa.Table) -> dict[str, PiecewiseClock]:
+    """By stream, the accepted pieces of one session's clock_alignments rows."""
+    pieces: dict[str, list[ClockMapping]] = {}
+    last_index = {row["stream_id"]: row["piece_index"] for row in alignments.sort_by("piece_index").to_pylist()}
+    for row in alignments.sort_by("piece_index").to_pylist():
+        if row["is_accepted"]:
+            mapping = ClockMapping(
+                offset_ns=row["offset_ns"],
+                drift_ppm=row["drift_ppm"],
+                camera_from_sensor=tuple(row[f"camera_from_sensor_q{part}"] for part in _QUATERNION),
+                gyro_bias_rad_s=np.array([row[f"gyro_bias_{axis}_rad_s"] for axis in _AXES]),
+                # Where a sensor began late or ended early is for its samples to say, not for its clock.
+                device_start_ns=row["device_start_ns"] if row["piece_index"] else -EVER_NS,
+                device_end_ns=EVER_NS if row["piece_index"] == last_index[row["stream_id"]] else row["device_end_ns"],
+            )
+            pieces.setdefault(row["stream_id"], []).append(mapping)
+    return {stream_id: PiecewiseClock(tuple(mine)) for stream_id, mine in pieces.items()}
 
 
 def of_session(rows: pa.Table, session_id: str) -> pa.Table:

@@ -120,8 +120,12 @@ DETECTIONS = _restricted(
 )
 
 _ALIGNMENT_COLUMNS = (
+    column("piece_index", pa.int32(), "Piece of the recording, from 0; more than one where the device clock was set"),
+    column("device_start_ns", TIME, "First device time that this piece holds for", unit="ns"),
+    column("device_end_ns", TIME, "First device time that it no longer holds for", unit="ns"),
     column("method", TEXT, "How the clock was aligned"),
     column("offset_ns", TIME, "t_session = (1 + drift_ppm*1e-6) * t_device + offset_ns", unit="ns"),
+    column("offset_sd_ns", REAL, "Standard uncertainty of session times in the middle of the piece", unit="ns"),
     column("drift_ppm", REAL, "Device clock drift against the camera", unit="ppm"),
     column(
         "drift_sd_ppm", REAL, "Standard uncertainty of the drift; drift is shrunk to 0 where it is large", unit="ppm"
@@ -138,7 +142,7 @@ _ALIGNMENT_COLUMNS = (
 CLOCK_ALIGNMENTS = _restricted(
     "clock_alignments",
     "Each stream's clock against the camera's, measured, or refused",
-    ("stream_id",),
+    ("stream_id", "piece_index"),
     column("stream_id", TEXT, "The rig's name for the stream"),
     column("placement", TEXT, "Where it is worn"),
     *_ALIGNMENT_COLUMNS,
@@ -291,7 +295,7 @@ PUBLISHED_SYNCED_FRAMES = _published(
 PUBLISHED_CLOCK_ALIGNMENTS = _published(
     "clock_alignments",
     "How each sensor's clock was measured",
-    ("placement",),
+    ("placement", "piece_index"),
     column("placement", TEXT, "Where the sensor is worn"),
     *_ALIGNMENT_COLUMNS,
 )

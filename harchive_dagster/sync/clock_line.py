@@ -179,7 +179,7 @@ def _windows(middles: NDArray[np.float64], is_used: NDArray[np.bool_], length_s:
     first_s, last_s = middles[used[0]], middles[used[-1]]
     count = max(1, round((last_s - first_s) / length_s))
     share = (middles - first_s) / max(last_s - first_s, 1e-9) * count
-    return np.clip(share, 0, count - 1).astype(np.intp)
+    return np.asarray(np.clip(share, 0, count - 1), dtype=np.intp)
 
 
 def _sums(window: NDArray[np.intp], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
