@@ -28,6 +28,9 @@ def test_values_come_from_the_environment():
         ("HARCHIVE_FIRST_DAY", "yesterday", "HARCHIVE_FIRST_DAY='yesterday' is not a day"),
         ("HARCHIVE_NIGHTLY_AT", "2 o'clock", "is not a cron expression"),
         ("HARCHIVE_TIMEZONE", "Mars/Olympus", "is not a time zone"),
+        ("HARCHIVE_SYNC_SEARCH_S", "far", "'far' is not a number of seconds from 1 to 300"),
+        ("HARCHIVE_SYNC_SEARCH_S", "0", "is not a number of seconds"),
+        ("HARCHIVE_SYNC_SEARCH_S", "nan", "is not a number of seconds"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_mend(name, value, message):

@@ -1,5 +1,5 @@
-"""Recordings without pictures for trials of clock alignment: head motion as a picture's features and a sensor report it,
-on clocks whose truth is known, and what can happen to those clocks. Seeded; nothing is measured here.
+"""Recordings without pictures, for trials of clock alignment: head motion as features and a sensor report it, on clocks
+whose truth is known, and what can happen to those clocks. Seeded; nothing is measured here.
 """
 
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class ClockTrial:
     def errors_ms(self, clock: Clock) -> NDArray[np.float64]:
         """How far a clock puts each sample taken during the video from where it was; NaN as in `session_s`."""
         error_ms = clock.to_session_ns(self.imu.t_device_ns) * 1e-6 - self.session_s * 1e3
-        return error_ms[~((self.session_s < 0) | (self.session_s > self.pts_ns[-1] * 1e-9))]
+        return np.asarray(error_ms[~((self.session_s < 0) | (self.session_s > self.pts_ns[-1] * 1e-9))])
 
     def error_ms(self, clock: Clock) -> float:
         """The error in the middle of a recording whose clocks ran through."""

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ def trial() -> ClockTrial:
 
 
 def aligned(trial: ClockTrial, **options) -> PiecewiseClock:
-    return PiecewiseClock(tuple(piece for piece in align_pieces(*trial.seen, trial.imu, **options) if piece.is_accepted))
+    return PiecewiseClock(
+        tuple(piece for piece in align_pieces(*trial.seen, trial.imu, **options) if piece.is_accepted)
+    )
 
 
 def far_share(trial: ClockTrial, clock: PiecewiseClock) -> float:
@@ -72,7 +76,7 @@ def test_two_breaks_make_three_pieces_in_order_that_do_not_overlap():
     broken = clock_set(samples_lost(trial, 25.0, 1.0, does_clock_run=False), 52.0, -0.7)
     pieces = align_pieces(*broken.seen, broken.imu)
     assert [(piece.piece_index, piece.is_accepted) for piece in pieces] == [(0, True), (1, True), (2, True)]
-    assert all(a.device_end_ns <= b.device_start_ns for a, b in zip(pieces[:-1], pieces[1:], strict=True))
+    assert all(a.device_end_ns <= b.device_start_ns for a, b in pairwise(pieces))
     assert far_share(broken, PiecewiseClock(pieces)) < 0.02
 
 
