@@ -25,7 +25,10 @@ from harchive_dagster.worker_day_asset import worker_day_asset
 
 @worker_day_asset("clock_alignments", kinds={"deltalake", "numpy"})
 def clock_alignments(
-    context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    landing: dg.ResourceParam[Landing],
+    lake: dg.ResourceParam[Lake],
+    sync_search_s: dg.ResourceParam[float],
 ) -> StageEvents:
     """Each inertial stream on the camera's clock: by the picture's own rotation, or by what it shares; or a refusal."""
     worker_day = worker_day_of(context)
@@ -40,7 +43,7 @@ def clock_alignments(
         with gate.session(session_id):
             seen = rows.frame_observations(rows.present(frames, session_id, "frames"))
             streams = rows.imu_streams(rows.present(samples, session_id, "sensor_samples"))
-            turned, timings, refusal = time_session(session, seen, streams)
+            turned, timings, refusal = time_session(session, seen, streams, search_s=sync_search_s)
             tables.extend(
                 rows.alignment_rows(worker_day, session_id, timing, session.manifest.rig.readout_ms)
                 for timing in timings
@@ -87,13 +90,12 @@ def synced_frames(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
         with gate.session(session_id):
             pts_ns = rows.frame_observations(rows.present(frames, session_id, "frames")).pts_ns
             frame_counts[session_id] = len(pts_ns)
-            mine = rows.present(alignments, session_id, "clock_alignments")
-            clocks, sources = rows.clock_mappings(mine), rows.clock_sources(mine)
+            clocks = rows.stream_clocks(rows.present(alignments, session_id, "clock_alignments"))
             for stream in rows.imu_streams(rows.present(samples, session_id, "sensor_samples")):
                 if stream.stream_id in clocks:
-                    synced = resample(pts_ns, stream, clocks[stream.stream_id], window_size=schemas.IMU_WINDOW_SIZE)
-                    source = sources[stream.stream_id]
-                    tables.append(rows.synced_rows(worker_day, session_id, stream, source, synced))
+                    clock = clocks[stream.stream_id]
+                    synced = resample(pts_ns, stream, clock.mapping, window_size=schemas.IMU_WINDOW_SIZE)
+                    tables.append(rows.synced_rows(worker_day, session_id, stream, clock.source, synced))
     synced_table = rows.together(schemas.SYNCED_FRAMES, tables)
     figures = facts.synced_facts(synced_table, frame_counts)
     gate.sift(figures)
@@ -110,18 +112,19 @@ def synced_frames(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
 def synced_streams(
     context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
 ) -> StageEvents:
-    """Poses, pressure arrays and depth pictures in session time, each saying what its time rests on."""
+    """Native samples, poses, pressure arrays and depth pictures in session time, saying what that rests on."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "synced_streams", worker_day)
+    samples = lake.read_worker_day(schemas.SENSOR_SAMPLES, worker_day)
     alignments = lake.read_worker_day(schemas.CLOCK_ALIGNMENTS, worker_day)
     tables: dict[TableContract, list[pa.Table]] = {contract: [] for contract in STREAM_TABLES}
     declared_hz, left_out = {}, []
     standing = standing_sessions(lake, landing, worker_day, "synced_streams")
     for session in standing:
         with gate.session(session.session_id):
-            mine = rows.present(alignments, session.session_id, "clock_alignments")
-            measured = mine.filter(pc.not_equal(mine.column("clock"), DEVICE))
-            for stream in read_stream_rows(session, rows.clock_mappings(measured)):
+            clocks = rows.stream_clocks(rows.present(alignments, session.session_id, "clock_alignments"))
+            inertial = rows.imu_streams(rows.present(samples, session.session_id, "sensor_samples"))
+            for stream in read_stream_rows(session, inertial, clocks):
                 tables[stream.contract].append(stream.rows)
                 declared_hz[session.session_id, stream.spec.stream_id] = stream.spec.rate_hz
                 left_out += [f"{session.session_id} {stream.spec.stream_id}: {one}" for one in stream.left_out]

@@ -42,3 +42,13 @@ class PseudonymResource(dg.ConfigurableResource[Pseudonymiser]):
     def create_resource(self, context: dg.InitResourceContext) -> Pseudonymiser:  # noqa: ARG002 -- Dagster's signature
         """The plain object."""
         return Pseudonymiser(self.key.encode())
+
+
+class SyncSearchResource(dg.ConfigurableResource[float]):
+    """How far from where a device clock is expected its offset is searched, in seconds."""
+
+    seconds: float
+
+    def create_resource(self, context: dg.InitResourceContext) -> float:  # noqa: ARG002 -- Dagster's signature
+        """The plain number."""
+        return self.seconds

@@ -1,5 +1,6 @@
 """Every setting, read from the environment in one place and checked at once. Secrets are not here but in resources."""
 
+import math
 import os
 import re
 import zoneinfo
@@ -30,6 +31,7 @@ class Settings:
         annotations: folder that annotators' files arrive in, one folder per session pseudonym (HARCHIVE_ANNOTATIONS).
         lake: folder of the Delta tables and media (HARCHIVE_LAKE).
         max_session_gb: what the files of one session may come to, in 10^9 bytes (HARCHIVE_MAX_SESSION_GB).
+        sync_search_s: how far from where a device clock is expected its offset is searched (HARCHIVE_SYNC_SEARCH_S).
         first_day: first day that is still worked on in Dagster; tables keep older rows for ever (HARCHIVE_FIRST_DAY).
         nightly_at: cron expression of the nightly sweep (HARCHIVE_NIGHTLY_AT).
         timezone: zone that expression is meant in (HARCHIVE_TIMEZONE).
@@ -40,6 +42,7 @@ class Settings:
     annotations: Path
     lake: Path
     max_session_gb: int
+    sync_search_s: float
     first_day: date
     nightly_at: str
     timezone: str
@@ -58,6 +61,7 @@ class Settings:
             annotations=_folder(read.get("HARCHIVE_ANNOTATIONS", "var/annotations")),
             lake=_folder(read.get("HARCHIVE_LAKE", "var/lake")),
             max_session_gb=_count("HARCHIVE_MAX_SESSION_GB", read.get("HARCHIVE_MAX_SESSION_GB", "200")),
+            sync_search_s=_search_s("HARCHIVE_SYNC_SEARCH_S", read.get("HARCHIVE_SYNC_SEARCH_S", "10")),
             first_day=_day("HARCHIVE_FIRST_DAY", read.get("HARCHIVE_FIRST_DAY", "2026-01-01")),
             nightly_at=_cron("HARCHIVE_NIGHTLY_AT", read.get("HARCHIVE_NIGHTLY_AT", "0 2 * * *")),
             timezone=_timezone("HARCHIVE_TIMEZONE", read.get("HARCHIVE_TIMEZONE", "Asia/Kolkata")),
@@ -110,6 +114,20 @@ def _count(name: str, value: str) -> int:
             mend="Write it in digits, for example 200.",
         )
     return int(value)
+
+
+def _search_s(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 1.0 <= seconds <= 300.0:
+        raise SettingsError(
+            f"{name}={value!r} is not a number of seconds from 1 to 300.",
+            consequence="No clock can be searched for.",
+            mend="Write for example 10: the farthest that cap and sensor may be apart.",
+        )
+    return seconds
 
 
 def _day(name: str, value: str) -> date:

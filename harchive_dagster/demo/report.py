@@ -16,7 +16,7 @@ from harchive_dagster.lake.tables import Lake
 from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction
-from harchive_dagster.sync.clock import ClockMapping
+from harchive_dagster.sync.clock import Clock, ClockMapping
 from harchive_dagster.worker_day import WorkerDay
 
 COVERED = 0.8
@@ -77,7 +77,7 @@ def outcomes_of(
     return outcomes
 
 
-def _sync_error_ms(truth: SessionTruth, measured: ClockMapping) -> float:
+def _sync_error_ms(truth: SessionTruth, measured: Clock) -> float:
     true = ClockMapping(
         offset_ns=truth.offset_ns,
         drift_ppm=truth.drift_ppm,

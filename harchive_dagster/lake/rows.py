@@ -15,7 +15,8 @@ from harchive_dagster.lake import schemas
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import Detection, FrameObservations
-from harchive_dagster.sync.clock import ClockMapping
+from harchive_dagster.sync.clock import EVER_NS, ClockMapping, PiecewiseClock
+from harchive_dagster.sync.stream_clock import StreamClock
 from harchive_dagster.worker_day import WorkerDay
 
 if TYPE_CHECKING:
@@ -157,8 +158,12 @@ def _alignment_row(
 ) -> pa.Table:
     names = (
         "stream_id",
+        "piece_index",
+        "device_start_ns",
+        "device_end_ns",
         "method",
         "offset_ns",
+        "offset_sd_ns",
         "drift_ppm",
         "drift_sd_ppm",
         "residual_ms",
@@ -252,24 +257,31 @@ def with_uris(videos: pa.Table, uris: Mapping[str, str]) -> pa.Table:
     return videos.set_column(position, videos.schema.field("uri"), renamed)
 
 
-def clock_mappings(alignments: pa.Table) -> dict[str, ClockMapping]:
-    """By stream, the accepted mappings of one session's clock_alignments rows."""
+def clock_mappings(alignments: pa.Table) -> dict[str, PiecewiseClock]:
+    """By stream, the accepted pieces of one session's clock_alignments rows."""
+    pieces: dict[str, list[ClockMapping]] = {}
+    last_index = {row["stream_id"]: row["piece_index"] for row in alignments.sort_by("piece_index").to_pylist()}
+    for row in alignments.sort_by("piece_index").to_pylist():
+        if row["is_accepted"]:
+            mapping = ClockMapping(
+                offset_ns=row["offset_ns"],
+                drift_ppm=row["drift_ppm"],
+                camera_from_sensor=tuple(row[f"camera_from_sensor_q{part}"] for part in _QUATERNION),
+                gyro_bias_rad_s=np.array([row[f"gyro_bias_{axis}_rad_s"] for axis in _AXES]),
+                # Where a sensor began late or ended early is for its samples to say, not for its clock.
+                device_start_ns=row["device_start_ns"] if row["piece_index"] else -EVER_NS,
+                device_end_ns=EVER_NS if row["piece_index"] == last_index[row["stream_id"]] else row["device_end_ns"],
+            )
+            pieces.setdefault(row["stream_id"], []).append(mapping)
+    return {stream_id: PiecewiseClock(tuple(mine)) for stream_id, mine in pieces.items()}
+
+
+def stream_clocks(alignments: pa.Table) -> dict[str, StreamClock]:
+    """By stream, the accepted clocks of one session's clock_alignments rows, and what they rest on."""
+    sources = {row["stream_id"]: row["clock"] for row in alignments.select(["stream_id", "clock"]).to_pylist()}
     return {
-        row["stream_id"]: ClockMapping(
-            offset_ns=row["offset_ns"],
-            drift_ppm=row["drift_ppm"],
-            camera_from_sensor=tuple(row[f"camera_from_sensor_q{part}"] for part in _QUATERNION),
-            gyro_bias_rad_s=np.array([row[f"gyro_bias_{axis}_rad_s"] for axis in _AXES]),
-        )
-        for row in alignments.to_pylist()
-        if row["is_accepted"]
+        stream_id: StreamClock(sources[stream_id], clock) for stream_id, clock in clock_mappings(alignments).items()
     }
-
-
-def clock_sources(alignments: pa.Table) -> dict[str, str]:
-    """By stream, what the accepted rows of one session's clock_alignments rest on."""
-    accepted = alignments.filter(alignments.column("is_accepted")).select(["stream_id", "clock"]).to_pylist()
-    return {row["stream_id"]: row["clock"] for row in accepted}
 
 
 def of_session(rows: pa.Table, session_id: str) -> pa.Table:

@@ -109,9 +109,13 @@ DETECTIONS = restricted_table(
 )
 
 _ALIGNMENT_COLUMNS = (
+    column("piece_index", pa.int32(), "Piece of the recording, from 0; more than one where the device clock was set"),
+    column("device_start_ns", TIME, "First device time that this piece holds for", unit="ns"),
+    column("device_end_ns", TIME, "First device time that it no longer holds for", unit="ns"),
     column("clock", TEXT, stream_schemas.CLOCK_MEANING),
     column("method", TEXT, "How the clock was aligned"),
     column("offset_ns", TIME, "t_session = (1 + drift_ppm*1e-6) * t_device + offset_ns", unit="ns"),
+    column("offset_sd_ns", REAL, "Standard uncertainty of session times in the middle of the piece", unit="ns"),
     column("drift_ppm", REAL, "Device clock drift against the camera", unit="ppm"),
     column(
         "drift_sd_ppm", REAL, "Standard uncertainty of the drift; drift is shrunk to 0 where it is large", unit="ppm"
@@ -136,7 +140,7 @@ _ALIGNMENT_COLUMNS = (
 CLOCK_ALIGNMENTS = restricted_table(
     "clock_alignments",
     "Each inertial stream's clock against the camera's, and what it rests on; or refused",
-    ("stream_id",),
+    ("stream_id", "piece_index"),
     column("stream_id", TEXT, "The rig's name for the stream"),
     column("placement", TEXT, "Where it is worn"),
     *_ALIGNMENT_COLUMNS,
@@ -288,7 +292,7 @@ PUBLISHED_SYNCED_FRAMES = published_table(
 PUBLISHED_CLOCK_ALIGNMENTS = published_table(
     "clock_alignments",
     "How each sensor's clock was measured",
-    ("placement",),
+    ("placement", "piece_index"),
     column("placement", TEXT, "Where the sensor is worn"),
     *_ALIGNMENT_COLUMNS,
 )

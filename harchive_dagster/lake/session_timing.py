@@ -8,31 +8,44 @@ from harchive_dagster.lake.standing import StandingSession
 from harchive_dagster.landing.formats.gpmf import frame_telemetry
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import FrameObservations
-from harchive_dagster.sync.alignment import align_gyro
-from harchive_dagster.sync.clock import ClockAlignment
+from harchive_dagster.sync.clock import ClockAlignment, wall_clock_offset_ns
+from harchive_dagster.sync.clock_breaks import align_pieces
 from harchive_dagster.sync.image_orientation import CameraRotation, camera_rotation, is_stabilised
 from harchive_dagster.sync.session_clocks import SessionFacts, StreamTiming, claimed_clocks, session_clocks
 
 
 def time_session(
-    session: StandingSession, seen: FrameObservations, streams: Sequence[ImuStream]
+    session: StandingSession, seen: FrameObservations, streams: Sequence[ImuStream], *, search_s: float
 ) -> tuple[CameraRotation, list[StreamTiming], SyncError | None]:
     """Put every inertial stream of a session on the camera's clock.
+
+    Args:
+        session: what it is and where its files lie.
+        seen: its frames.
+        streams: its inertial streams, at least one.
+        search_s: how far from where a device clock is expected its offset is searched.
 
     Returns:
         The rotation that head-worn streams were compared with, the timings in the order of streams, and why the
         session cannot go on, if so.
     """
     picture = CameraRotation(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers)
-    facts = _facts(session)
+    facts = _facts(session, search_s)
     try:
         turned = _camera_rotation(session, picture)
     except SyncError as error:
         return picture, *claimed_clocks(streams, facts, error)
 
     def align(stream: ImuStream) -> tuple[ClockAlignment, ...]:
-        alignment = align_gyro(turned.t_ns, turned.rotation_rad, turned.rotation_inliers, stream)
-        return turned.qualified([alignment])
+        pieces = align_pieces(
+            turned.t_ns,
+            turned.rotation_rad,
+            turned.rotation_inliers,
+            stream,
+            search_s=search_s,
+            expected_offset_ns=wall_clock_offset_ns(stream.t_device_ns, facts.started_at),
+        )
+        return turned.qualified(pieces)
 
     return turned, *session_clocks(streams, align, facts)
 
@@ -55,7 +68,7 @@ def _camera_rotation(session: StandingSession, picture: CameraRotation) -> Camer
     )
 
 
-def _facts(session: StandingSession) -> SessionFacts:
+def _facts(session: StandingSession, search_s: float) -> SessionFacts:
     manifest = session.manifest
     task = load_task_catalog().tasks.get(manifest.task_id) if manifest.task_id else None
     return SessionFacts(
@@ -66,6 +79,7 @@ def _facts(session: StandingSession) -> SessionFacts:
             for file in manifest.sensor_files
             if file.stream_id
         },
+        search_s=search_s,
         readout_ms=manifest.rig.readout_ms,
         is_device_time_ok=task is not None and task.is_device_time_ok,
     )

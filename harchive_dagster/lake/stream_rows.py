@@ -1,7 +1,9 @@
-"""Turns poses, pressure arrays and depth pictures of an upload into rows in session time. Column by column."""
+"""Turns native samples, poses, pressure arrays and depth pictures of a session into rows in session time. Column by
+column.
+"""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,18 +16,19 @@ from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.rows import list_column, session_rows
 from harchive_dagster.lake.standing import StandingSession
 from harchive_dagster.landing.formats.protocol import Dropped
-from harchive_dagster.landing.manifest import StreamSpec
+from harchive_dagster.landing.manifest import Manifest, StreamSpec
 from harchive_dagster.landing.streams import read_streams
 from harchive_dagster.recording.depth import DepthStream
+from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.recording.tactile import TactileStream
-from harchive_dagster.sync.clock import ClockMapping
-from harchive_dagster.sync.stream_clock import StreamClock, stream_clock
+from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, stream_clock
 from harchive_dagster.worker_day import WorkerDay
 
-NarrowStream: TypeAlias = PoseStream | TactileStream | DepthStream
+NarrowStream: TypeAlias = ImuStream | PoseStream | TactileStream | DepthStream
 
 TABLE_OF: Mapping[type[NarrowStream], TableContract] = {
+    ImuStream: stream_schemas.IMU_SAMPLES,
     DepthStream: stream_schemas.DEPTH_FRAMES,
     TactileStream: stream_schemas.TACTILE_SAMPLES,
     PoseStream: stream_schemas.POSE_SAMPLES,
@@ -42,29 +45,41 @@ class StreamRows:
     left_out: tuple[Dropped, ...]
 
 
-def read_stream_rows(session: StandingSession, aligned: Mapping[str, ClockMapping]) -> Iterator[StreamRows]:
-    """Every pose, tactile and depth stream of a session in session time, one at a time.
+def read_stream_rows(
+    session: StandingSession, inertial: Sequence[ImuStream], clocks: Mapping[str, StreamClock]
+) -> Iterator[StreamRows]:
+    """Every stream of a session in session time, one at a time; inertial ones where they have a clock.
 
     Args:
         session: what it is and where its files lie.
-        aligned: accepted mappings of its inertial streams, by stream.
+        inertial: its inertial streams, as taken in.
+        clocks: by stream, those that clock alignment accepted.
 
     Raises:
         LandingError: a file cannot be read.
     """
     manifest = session.manifest
     worker_day = WorkerDay(manifest.collected_on, manifest.worker_id)
+    specs = {spec.stream_id: spec for spec in manifest.rig.streams}
     found: Iterator[tuple[NarrowStream, StreamSpec, tuple[Dropped, ...]]] = itertools.chain(
+        ((stream, specs[stream.stream_id], ()) for stream in inertial if stream.stream_id in clocks),
         read_streams(session.folder, manifest, DepthStream),
         read_streams(session.folder, manifest, TactileStream),
         read_streams(session.folder, manifest, PoseStream),
     )
     for stream, spec, dropped in found:
-        sharing = [aligned[other] for other in manifest.sharing_clock_with(spec.stream_id) if other in aligned]
-        clock = stream_clock(int(stream.t_device_ns[0]), sharing, manifest.started_at)
+        clock = clocks.get(spec.stream_id) or _clock_of(stream, manifest, clocks)
         rows, outside = stream_rows(worker_day, session.session_id, stream, clock, session.row["duration_ns"])
         cut = (Dropped("samples", outside, f"outside the recording by the {clock.source} clock"),)
         yield StreamRows(spec, TABLE_OF[type(stream)], rows, dropped + cut if outside else dropped)
+
+
+def _clock_of(stream: NarrowStream, manifest: Manifest, clocks: Mapping[str, StreamClock]) -> StreamClock:
+    """Of a stream that clock alignment does not know."""
+    others = [clocks[other] for other in manifest.sharing_clock_with(stream.stream_id) if other in clocks]
+    sharing = [other.mapping for other in others if other.source != DEVICE]
+    first_ns = int(stream.t_device_ns[0])
+    return stream_clock(first_ns, sharing, manifest.started_at, readout_ms=manifest.rig.readout_ms)
 
 
 def stream_rows(
@@ -80,11 +95,11 @@ def stream_rows(
         duration_ns: length of the recording, which lasts from 0 to it.
 
     Returns:
-        The rows, and how many samples lie outside the recording and are left out. A single sample inside tells no
-        rate, so it is left out as well.
+        The rows, and how many samples lie outside the recording, or where its clock is not known, and are left out. A
+        single sample inside tells no rate, so it is left out as well.
     """
     t_ns = clock.to_session_ns(stream.t_device_ns)
-    inside = np.flatnonzero((t_ns >= 0) & (t_ns < duration_ns))
+    inside = np.flatnonzero((t_ns >= 0) & (t_ns < duration_ns) & clock.is_timed(stream.t_device_ns))
     if len(inside) < 2:
         inside = inside[:0]
     values, rows_a_sample = _values(stream, inside)
@@ -101,11 +116,23 @@ def stream_rows(
 
 def _values(stream: NarrowStream, at: NDArray[np.int64]) -> tuple[dict[str, Any], int]:
     """The columns of a kind at some samples, and how many rows each sample has."""
+    if isinstance(stream, ImuStream):
+        return _imu_values(stream, at), 1
     if isinstance(stream, PoseStream):
         return _pose_values(stream, at), len(stream.joints)
     if isinstance(stream, TactileStream):
         return _tactile_values(stream, at), 1
     return _depth_values(stream, at), 1
+
+
+def _imu_values(stream: ImuStream, at: NDArray[np.int64]) -> dict[str, Any]:
+    vectors = {"accel_{}_m_s2": stream.accel_m_s2, "gyro_{}_rad_s": stream.gyro_rad_s, "mag_{}_ut": stream.mag_ut}
+    return {
+        name.format(axis): values[at, index]
+        for name, values in vectors.items()
+        if values is not None
+        for index, axis in enumerate("xyz")
+    }
 
 
 def _pose_values(stream: PoseStream, at: NDArray[np.int64]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The tables of poses, pressure arrays and depth pictures: one narrow table a kind, in session time.
+"""The tables of native inertial samples, poses, pressure arrays and depth pictures: one narrow table a kind, in session
+time.
 
 The tables of the rest of the flow are in `schemas`.
 """
@@ -9,9 +10,9 @@ from harchive_dagster.lake.columns import REAL, TEXT, TIME, published_table, res
 from harchive_dagster.lake.contract import column
 
 CLOCK_MEANING = (
-    "What session time rests on: content (the stream's own rotation, found in the picture's), shared (a measured stream "
-    "on the same hardware clock), event (knocks felt together with a measured stream) or device (its own claim, not "
-    "measured)"
+    "What session time rests on: content (the stream's own rotation, found in the picture's), shared (a measured "
+    "stream on the same hardware clock), event (knocks felt together with a measured stream) or device (its own claim, "
+    "not measured)"
 )
 
 _STREAM = column("stream_id", TEXT, "The rig's name for the stream")
@@ -20,6 +21,13 @@ _PLACED = (
     column("placement", TEXT, "Where it is worn, or what it shows"),
     column("t_ns", TIME, "Session time, as far as `clock` tells it", unit="ns"),
     column("clock", TEXT, CLOCK_MEANING),
+)
+
+_IMU_COLUMNS = (
+    *_PLACED,
+    *vector("accel_{axis}_m_s2", "m/s^2", "Specific force, sensor axes"),
+    *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity, sensor axes, bias not subtracted"),
+    *vector("mag_{axis}_ut", "uT", "Magnetic field, sensor axes", is_nullable=True),
 )
 
 _POSE_COLUMNS = (
@@ -51,6 +59,14 @@ _DEPTH_COLUMNS = (
     column("max_m", REAL, "Farthest valid pixel", unit="m", is_nullable=True),
 )
 
+IMU_SAMPLES = restricted_table(
+    "imu_samples",
+    "Inertial samples in session time, at their native rate: one row per sample",
+    ("stream_id", "t_device_ns"),
+    _STREAM,
+    _DEVICE_TIME,
+    *_IMU_COLUMNS,
+)
 POSE_SAMPLES = restricted_table(
     "pose_samples",
     "Poses in session time: one row per sample and joint",
@@ -75,10 +91,16 @@ DEPTH_FRAMES = restricted_table(
     _DEVICE_TIME,
     *_DEPTH_COLUMNS,
 )
-STREAM_TABLES = (DEPTH_FRAMES, TACTILE_SAMPLES, POSE_SAMPLES)
+STREAM_TABLES = (IMU_SAMPLES, DEPTH_FRAMES, TACTILE_SAMPLES, POSE_SAMPLES)
 
 # Without device time, which may be a wall clock and would tell when somebody worked.
 WORKER_DAY_COPIES = {
+    "imu_samples": published_table(
+        "imu_samples",
+        "Inertial samples at their native rate: one row per sample; clock_alignments says how to turn their axes",
+        ("placement", "t_ns"),
+        *_IMU_COLUMNS,
+    ),
     "depth_frames": published_table(
         "depth_frames", "Depth pictures as figures: one row per picture", ("placement", "t_ns"), *_DEPTH_COLUMNS
     ),

@@ -32,7 +32,8 @@ def sensor_facts(samples: pa.Table, declared_hz: Mapping[tuple[str, str], float]
     """Rate, gaps and magnitudes of each stream; `declared_hz` is by (session_id, stream_id)."""
     rows = []
     for (session_id, stream_id), stream in samples.to_pandas().groupby(["session_id", "stream_id"], sort=True):
-        steps_ns = np.diff(stream["t_device_ns"].to_numpy())
+        t_device_ns = stream["t_device_ns"].to_numpy()
+        steps_ns = np.diff(t_device_ns)
         accel = np.linalg.norm(stream[[f"accel_{axis}_m_s2" for axis in "xyz"]].to_numpy(), axis=1)
         gyro = np.linalg.norm(stream[[f"gyro_{axis}_rad_s" for axis in "xyz"]].to_numpy(), axis=1)
         rows.append(
@@ -42,12 +43,21 @@ def sensor_facts(samples: pa.Table, declared_hz: Mapping[tuple[str, str], float]
                 "min_step_ns": int(steps_ns.min(initial=np.iinfo(np.int64).max)),
                 "rate_ratio": float(1e9 / np.median(steps_ns) / declared_hz[session_id, stream_id]),
                 "max_gap_s": float(steps_ns.max(initial=0) / 1e9),
+                "span_s": float((t_device_ns[-1] - t_device_ns[0]) / 1e9),
                 "accel_median_m_s2": float(np.median(accel)),
                 "accel_max_m_s2": float(accel.max()),
                 "gyro_max_rad_s": float(gyro.max()),
             }
         )
-    names = ("min_step_ns", "rate_ratio", "max_gap_s", "accel_median_m_s2", "accel_max_m_s2", "gyro_max_rad_s")
+    names = (
+        "min_step_ns",
+        "rate_ratio",
+        "max_gap_s",
+        "span_s",
+        "accel_median_m_s2",
+        "accel_max_m_s2",
+        "gyro_max_rad_s",
+    )
     return pd.DataFrame(rows, columns=["session_id", "stream_id", *names])
 
 

@@ -24,7 +24,7 @@ def stream_facts(
     """Rate, gaps, times and values of each stream.
 
     Args:
-        tables: rows of pose_samples, tactile_samples and depth_frames.
+        tables: rows of imu_samples, pose_samples, tactile_samples and depth_frames.
         declared_hz: by (session_id, stream_id).
         durations_ns: by session.
     """
@@ -37,6 +37,9 @@ def stream_facts(
         samples = times.aggregate([]).to_pandas().sort_values([*_STREAM, "t_device_ns"])
         for (session_id, stream_id), stream in samples.groupby(_STREAM, sort=True):
             timing = _timing(stream, declared_hz[session_id, stream_id], durations_ns[session_id])
+            if "gyro_x_rad_s" in table.column_names:
+                # Gaps of inertial streams are judged frame by frame, by `synced_frames`.
+                timing["max_gap_s"] = 0.0
             identity = {"session_id": session_id, "stream_id": stream_id, "clock": stream["clock"].iloc[0]}
             rows.append(identity | timing | values[session_id, stream_id])
     return pd.DataFrame(rows, columns=[*_STREAM, *_COLUMNS])

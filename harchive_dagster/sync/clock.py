@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SyncError
 from harchive_dagster.reasons import Reason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SAME_DAY_NS = 24 * 3_600_000_000_000
 
 EVER_NS = 1 << 62
 """Farther than any clock counts: 146 years."""
@@ -49,6 +53,10 @@ class ClockMapping:
         since = t_session_ns - self.offset_ns
         drifted = np.rint(since.astype(np.float64) * (drift / (1.0 + drift))).astype(np.int64)
         return np.asarray(since - drifted, dtype=np.int64)
+
+    def is_broken(self, start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> NDArray[np.bool_]:  # noqa: ARG002
+        """As in `PiecewiseClock`: one line has no breaks."""
+        return np.zeros(len(start_ns), dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +121,10 @@ class PiecewiseClock:
         return mapped
 
 
+Clock = ClockMapping | PiecewiseClock
+"""What a stream's times are mapped with."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClockAlignment(ClockMapping):
     """A mapping with what speaks for it, and the verdict.
@@ -170,6 +182,17 @@ class ClockAlignment(ClockMapping):
         ]
         for array in arrays:
             array.setflags(write=False)
+
+
+def wall_clock_offset_ns(t_device_ns: NDArray[np.int64], started_at: datetime) -> int | None:
+    """The offset to expect of a device whose clock counts UTC; None where it counts from elsewhere.
+
+    Args:
+        t_device_ns: int64 [N], N >= 1.
+        started_at: wall clock at the first frame, aware.
+    """
+    started_ns = round((started_at - _EPOCH) / timedelta(microseconds=1)) * 1000
+    return -started_ns if abs(int(t_device_ns[0]) - started_ns) < _SAME_DAY_NS else None
 
 
 def refusal(alignment: ClockAlignment) -> SyncError:

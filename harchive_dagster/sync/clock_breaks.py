@@ -2,6 +2,7 @@
 One straight piece is `alignment`'s business.
 """
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ def align_pieces(
     (Viterbi), with one map for all. Steps too small for that show as windows that form two lines. Every piece is then
     aligned as a recording of its own and judged by the same limits.
 
-    Args and behaviour are those of `align_gyro`.
+    Arguments are those of `align_gyro`. Where nothing is found around an expected offset, the search is made once more
+    as if there were none: wall clocks are set by hand and time zones mistaken.
 
     Returns:
         Pieces in the order of time; their device times do not overlap. A stretch that moves but fits no line is a piece
@@ -56,12 +58,19 @@ def align_pieces(
     if len(pts_ns) < 3:
         return (refused(imu.stream_id, f"the video has {len(pts_ns)} frames; 3 are needed"),)
     signals = Signals.of(pts_ns, rotation_rad, rotation_inliers, imu)
-    visual, centre_s = signals.visual, signals.centre_s(expected_offset_ns)
+    pieces = _align_around(signals, signals.centre_s(expected_offset_ns), search_s)
+    if expected_offset_ns is None or any(piece.is_accepted for piece in pieces):
+        return pieces
+    unexpected = _align_around(signals, signals.centre_s(None), search_s)
+    return unexpected if any(piece.is_accepted for piece in unexpected) else pieces
+
+
+def _align_around(signals: Signals, centre_s: float, search_s: float) -> tuple[ClockAlignment, ...]:
+    visual = signals.visual
     whole, fit = align_stretch(signals, visual, centre_s, search_s)
     if fit is None:
         return (whole,)
-    everything = Run(0, len(visual.is_usable), LagLine.of(fit.line))
-    pieces = [_Piece(everything, whole, fit)]
+    pieces = [_Piece(Run(0, len(visual.is_usable), LagLine.of(fit.line)), whole, fit)]
     is_searched = float(visual.edges_s[-1] - visual.edges_s[0]) >= _SEARCHED_MIN_S
     is_whole = whole.is_accepted and not len(jumps_s(signals, search_s))
     if is_searched and not (is_whole and not is_contradicted(visual, signals.gyro, fit.steady_map, fit.line)):
@@ -111,7 +120,7 @@ def _are_apart(signals: Signals, before: _Piece, after: _Piece) -> bool:
     at_s = float(signals.visual.edges_s[after.run.start])
     lines = (before.fit.line, after.fit.line)
     lags_s = [float(line.at(np.array([at_s]))[0]) for line in lines]
-    sd_s = float(np.hypot(*(line.sd_at(at_s) for line in lines)))
+    sd_s = math.hypot(*(line.sd_at(at_s) for line in lines))
     return abs(lags_s[1] - lags_s[0]) > max(_STEP_MIN_S, _STEP_MIN_SD * sd_s)
 
 

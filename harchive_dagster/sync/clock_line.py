@@ -11,14 +11,14 @@ from harchive_dagster.sync.interval_rates import SampledSignal
 from harchive_dagster.sync.lag_search import VisualRates, gyro_means, is_covered
 from harchive_dagster.sync.mount import CAUCHY_SCALE
 
-_WINDOW_S = (1.5, 8.0)
+_WINDOW_S = (1.2, 8.0)
 _WINDOWS_WANTED = 5
-"""A 20 s clip gives five windows of 4 s; from 40 s on windows have 8 s, where one alone is timed to 2 ms and a step of
-the clock is between two windows before long."""
+"""A 6 s clip gives four windows, a 20 s clip five of 4 s; from 40 s on windows have 8 s, where one alone is timed to
+2 ms and a step of the clock is between two windows before long."""
 
 _WINDOW_SCORE_MIN = 0.3
-_WINDOW_SD_MAX_S = 0.005
-_WINDOW_INTERVALS_MIN = 30
+_WINDOW_SD_MAX_S = 0.008
+_WINDOW_INTERVALS_MIN = 24
 
 _REACH_STEP_S = 0.010
 _REACH_BASE_S = 0.030
@@ -31,17 +31,18 @@ DRIFT_PRIOR = 100e-6
 their samples by an oscillator of their own by 100 and more."""
 
 WINDOW_FLOOR_S = 0.0005
-"""Windows differ by this much for reasons their noise does not show: with a rolling shutter the time that a picture
-tells is that of the rows where its features lie."""
+"""Windows differ by this much for reasons their noise does not show."""
+
+_ROWS_S, _ROWS_LAST_S = 0.001, 3.0
+"""With a rolling shutter the time that a picture tells is that of the rows where its features lie; they wander by a
+sixteenth of the picture within seconds, which is 1 ms of 16."""
 
 _BLOCK_S = 1.0
 """Tracking errors last for tenths of a second; blocks of this length are independent of each other."""
 
-_SHARED_FLOOR_S = 0.0003
-_AXES_GAIN = 1.0
-"""Calibrated with benchmarks/sync.py, so that 95 % intervals hold the truth in 90 to 99 % of the trials."""
-
-_WINDOW_AXES_GAIN = 0.5
+_SHARED_AXES_GAIN, _WINDOW_AXES_GAIN = 0.85, 0.7
+"""Calibrated with benchmarks/sync.py, so that 95 % intervals hold the truth in 90 to 99 % of the trials: a good part of
+how far the axes disagree is shared by all windows, some of it comes and goes between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,7 @@ def _windows(middles: NDArray[np.float64], is_used: NDArray[np.bool_], length_s:
     first_s, last_s = middles[used[0]], middles[used[-1]]
     count = max(1, round((last_s - first_s) / length_s))
     share = (middles - first_s) / max(last_s - first_s, 1e-9) * count
-    return np.clip(share, 0, count - 1).astype(np.intp)
+    return np.asarray(np.clip(share, 0, count - 1), dtype=np.intp)
 
 
 def _sums(window: NDArray[np.intp], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -225,4 +226,6 @@ def _spread(
     axes = 1.5 * (by_axis**2).sum(axis=1)
     shared = float(np.sqrt(1.5 * (by_axis.sum(axis=0) ** 2).sum()) / curvature.sum())
     alone = np.sqrt(inflation * _sums(window, pull**2, len(lag_s)) + _WINDOW_AXES_GAIN**2 * axes) / curvature
-    return alone, float(np.hypot(_AXES_GAIN * shared, _SHARED_FLOOR_S))
+    span_s = float(visual.edges_s[-1] - visual.edges_s[0])
+    rows_s = _ROWS_S * float(np.sqrt(_ROWS_LAST_S / (_ROWS_LAST_S + span_s)))
+    return alone, float(np.hypot(_SHARED_AXES_GAIN * shared, rows_s))

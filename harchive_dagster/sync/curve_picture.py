@@ -79,9 +79,11 @@ def _draw_curves(
     values = imu.gyro_rad_s @ Rotation.from_quat([x, y, z, w]).as_matrix().T
     origin_ns = int(imu.t_device_ns[0])
     device_s = (imu.t_device_ns - origin_ns).astype(np.float64) * 1e-9
-    edges_s = (alignment.to_device_ns(pts_ns) - origin_ns).astype(np.float64) * 1e-9
+    device_ns = alignment.to_device_ns(pts_ns)
+    edges_s = (device_ns - origin_ns).astype(np.float64) * 1e-9
+    is_mine = (device_ns[:-1] >= alignment.device_start_ns) & (device_ns[1:] <= alignment.device_end_ns)
     felt = gyro_means(edges_s, SampledSignal(device_s, values).high_passed(), 0.0)
-    seen = np.where(visual.is_usable[:, None], visual.high_passed, np.nan)
+    seen = np.where((visual.is_usable & is_mine)[:, None], visual.high_passed, np.nan)
     axis = int(np.argmax(np.nansum(seen**2, axis=0)))
     middles = (visual.edges_s[1:] + visual.edges_s[:-1]) / 2
     energy = np.cumsum(np.nan_to_num(seen[:, axis]) ** 2)

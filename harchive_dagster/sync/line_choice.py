@@ -16,8 +16,8 @@ _BLOCK_S = 1.0
 _CONTRADICTED_MIN_S = 5
 _MOVING_RAD_S = 0.1
 _UNEXPLAINED = 0.9
-_SWITCH_COST = 300.0
-"""Of log(1 + error² / noise²) summed over intervals: three seconds of ordinary head motion under a wrong line."""
+_SWITCH_COST = 100.0
+"""Of log(1 + error² / noise²) summed over intervals: a second of ordinary head motion under a wrong line."""
 
 _NO_LINE_COST = 0.05
 """Per interval: while nothing moves every line fits as well as none, and a line is kept."""
@@ -51,9 +51,7 @@ def is_contradicted(
     return max((len(list(run)) for is_against, run in groupby(against) if is_against), default=0) >= _CONTRADICTED_MIN_S
 
 
-def choose_lines(
-    visual: VisualRates, gyro: SampledSignal, lines: list[LagLine], *, shortest_s: float
-) -> list[Run]:
+def choose_lines(visual: VisualRates, gyro: SampledSignal, lines: list[LagLine], *, shortest_s: float) -> list[Run]:
     """The sequence of lines that explains the motion at the least cost (Viterbi over blocks of a second).
 
     Args:
@@ -124,7 +122,8 @@ def _map_along(visual: VisualRates, gyro: SampledSignal, line: LagLine) -> NDArr
     for _ in range(2):
         means = gyro_means(visual.edges_s, gyro, lag_s) @ mapping
         seen, left = (
-            np.add.reduceat((rates**2).sum(axis=1), starts) for rates in (visual.high_passed, visual.high_passed - means)
+            np.add.reduceat((rates**2).sum(axis=1), starts)
+            for rates in (visual.high_passed, visual.high_passed - means)
         )
         share = left / np.maximum(seen, 1e-12)
         is_good = np.repeat(share <= np.median(share), np.diff(np.append(starts, len(means))))

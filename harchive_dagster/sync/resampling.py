@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.recording.imu import ImuStream
-from harchive_dagster.sync.clock import ClockMapping
+from harchive_dagster.sync.clock import Clock
 from harchive_dagster.sync.interval_rates import SampledSignal
 
 _GAP_S = 0.020
@@ -35,7 +35,7 @@ class SyncedFrames:
             no magnetometer is used. Consecutive signs agree.
         imu_window: float64 [N, K, 6], accel then gyro, means over K equal parts of [pts_i, pts_i+1).
         has_gap: bool, no native sample near the frame or near some instant of its interval: values are interpolated
-            across the gap, or held beyond the sensor's ends.
+            across the gap, or held beyond the sensor's ends; or the clock was set within the frame, or is unknown.
     """
 
     t_ns: NDArray[np.int64]
@@ -56,9 +56,7 @@ class SyncedFrames:
         return len(self.t_ns)
 
 
-def synced_frames(
-    pts_ns: NDArray[np.int64], imu: ImuStream, mapping: ClockMapping, *, window_size: int = 8
-) -> SyncedFrames:
+def synced_frames(pts_ns: NDArray[np.int64], imu: ImuStream, mapping: Clock, *, window_size: int = 8) -> SyncedFrames:
     """Put a sensor on the frames.
 
     Means are exact integrals of the linearly interpolated samples, so nothing above the frame rate folds down, and a
@@ -92,17 +90,17 @@ def synced_frames(
         gyro_rad_s=at_frame[:, 3:].copy(),
         orientation_wxyz=_orientation(signal, imu, mapping, frame_s),
         imu_window=signal.mean_between(edges[:, :-1], edges[:, 1:]),
-        has_gap=_has_gap(signal.t_s, frame_s, end_s),
+        has_gap=_has_gap(signal.t_s, frame_s, end_s) | mapping.is_broken(pts_ns, ends_ns),
     )
 
 
-def _in_camera_axes(imu: ImuStream, mapping: ClockMapping, origin_ns: int) -> SampledSignal:
+def _in_camera_axes(imu: ImuStream, mapping: Clock, origin_ns: int) -> SampledSignal:
     rotation = _matrix(mapping.camera_from_sensor)
     values = np.hstack([imu.accel_m_s2 @ rotation.T, imu.gyro_rad_s @ rotation.T])
     return SampledSignal((imu.t_device_ns - origin_ns).astype(np.float64) * 1e-9, values)
 
 
-def _device_s(mapping: ClockMapping, t_session_ns: NDArray[np.int64], origin_ns: int) -> NDArray[np.float64]:
+def _device_s(mapping: Clock, t_session_ns: NDArray[np.int64], origin_ns: int) -> NDArray[np.float64]:
     return (mapping.to_device_ns(t_session_ns) - origin_ns).astype(np.float64) * 1e-9
 
 
@@ -121,7 +119,7 @@ def _has_gap(
 
 
 def _orientation(
-    signal: SampledSignal, imu: ImuStream, mapping: ClockMapping, frame_s: NDArray[np.float64]
+    signal: SampledSignal, imu: ImuStream, mapping: Clock, frame_s: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Madgwick's filter at the native rate, read off at the frames."""
     from ahrs.common.orientation import acc2q

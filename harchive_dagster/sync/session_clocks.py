@@ -13,7 +13,7 @@ from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.sync.alignment import refused
 from harchive_dagster.sync.clock import ClockAlignment, ClockMapping, refusal
 from harchive_dagster.sync.shared_events import align_events
-from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, stream_clock
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, device_claim
 
 SHARED_METHOD = "shared_clock/1"
 DEVICE_METHOD = "device_time/1"
@@ -57,6 +57,7 @@ class SessionFacts:
         started_at: aware; wall clock at the first frame.
         duration_ns: of the recording.
         sharing: by stream, the others that the same hardware clock times.
+        search_s: how far from where a device clock is expected its offset is searched.
         readout_ms: of the camera's rolling shutter, where known.
         is_device_time_ok: a session that nothing can measure may keep its devices' times.
     """
@@ -64,6 +65,7 @@ class SessionFacts:
     started_at: datetime
     duration_ns: int
     sharing: Mapping[str, Sequence[str]]
+    search_s: float = 10.0
     readout_ms: float | None = None
     is_device_time_ok: bool = False
 
@@ -140,7 +142,8 @@ def _by_shared_clock(
 
 
 def _by_events(stream: ImuStream, reference: StreamTiming, session: SessionFacts) -> StreamTiming | None:
-    alignment = align_events(stream, reference.stream, reference.best, _claim(stream, session).offset_ns)
+    claimed_ns = _claim(stream, session).offset_ns
+    alignment = align_events(stream, reference.stream, reference.best, claimed_ns, search_s=session.search_s)
     return StreamTiming(stream, EVENT, (alignment,)) if alignment else None
 
 
@@ -161,5 +164,4 @@ def _by_device(stream: ImuStream, session: SessionFacts) -> StreamTiming:
 
 
 def _claim(stream: ImuStream, session: SessionFacts) -> ClockMapping:
-    first_ns = int(stream.t_device_ns[0])
-    return stream_clock(first_ns, [], session.started_at, readout_ms=session.readout_ms).mapping
+    return device_claim(int(stream.t_device_ns[0]), session.started_at, readout_ms=session.readout_ms)

@@ -13,7 +13,7 @@ _GAIN_MIN = 25.0
 """Drop of chi square, five standard deviations. A step too many costs little, one missed halves into every error."""
 
 _STEP_MIN_S = 0.005
-"""Between walking and sitting the lag itself differs by up to 3 ms, as parallax while walking is locked to the steps."""
+"""Between walking and sitting the lag itself differs by up to 3 ms: parallax while walking is locked to the steps."""
 
 
 class Step(NamedTuple):
@@ -50,9 +50,7 @@ def find_step(windows: WindowLags) -> Step | None:
         return None
     _, index, before, after, slope = best
     centre_s = float(windows.centre_s.mean())
-    return Step(
-        float(windows.centre_s[index]), LagLine(centre_s, before, slope), LagLine(centre_s, after, slope)
-    )
+    return Step(float(windows.centre_s[index]), LagLine(centre_s, before, slope), LagLine(centre_s, after, slope))
 
 
 def _fit(

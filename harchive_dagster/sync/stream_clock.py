@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.sync.clock import ClockMapping
+from harchive_dagster.sync.clock import Clock, ClockMapping, PiecewiseClock
 
 CONTENT = "content"
 """Measured: the stream's own rotation was found in the picture's."""
@@ -36,34 +36,58 @@ class StreamClock:
     """How one stream's device time becomes session time, and which of `CLOCK_SOURCES` says so."""
 
     source: str
-    mapping: ClockMapping
+    mapping: Clock
 
     def to_session_ns(self, t_device_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Map device times onto the camera's clock."""
         return self.mapping.to_session_ns(t_device_ns)
 
+    def is_timed(self, t_device_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which samples have a place on the camera's clock, [N].
+
+        Those of a stretch that no piece of the clock holds for have none, nor those that would come before an earlier
+        one.
+        """
+        pieces = self.mapping.pieces if isinstance(self.mapping, PiecewiseClock) else (self.mapping,)
+        is_held = np.zeros(len(t_device_ns), dtype=np.bool_)
+        for piece in pieces:
+            is_held |= (t_device_ns >= piece.device_start_ns) & (t_device_ns < piece.device_end_ns)
+        t_ns = np.where(is_held, self.to_session_ns(t_device_ns), np.iinfo(np.int64).min)
+        latest_ns = np.maximum.accumulate(t_ns)
+        return np.asarray(is_held & np.append(True, latest_ns[1:] > latest_ns[:-1]))
+
 
 def stream_clock(
-    first_device_ns: int, sharing: Sequence[ClockMapping], started_at: datetime, *, readout_ms: float | None = None
+    first_device_ns: int, sharing: Sequence[Clock], started_at: datetime, *, readout_ms: float | None = None
 ) -> StreamClock:
-    """The clock of one stream.
+    """The clock of one stream; the first of the measured ones that it shares a clock with, or else its device's claim.
+
+    Args:
+        first_device_ns: as in `device_claim`.
+        sharing: measured mappings of streams on the same hardware clock.
+        started_at: as in `device_claim`.
+        readout_ms: as in `device_claim`.
+    """
+    if sharing:
+        return StreamClock(SHARED, sharing[0])
+    return StreamClock(DEVICE, device_claim(first_device_ns, started_at, readout_ms=readout_ms))
+
+
+def device_claim(first_device_ns: int, started_at: datetime, *, readout_ms: float | None = None) -> ClockMapping:
+    """Device time at its word: since the first frame, or since 1970.
 
     Args:
         first_device_ns: device time of the stream's first sample, by which a clock that counts from 1970 is known.
-        sharing: measured mappings of streams on the same hardware clock; the first one is taken.
         started_at: aware; wall clock at the first frame, where device time that counts from 1970 has its zero.
         readout_ms: of the camera's rolling shutter. A frame's session time is when its middle row is exposed, as
             measured clocks have it; cameras stamp the first row, and by its clock the middle row is half of this later.
     """
-    if sharing:
-        return StreamClock(SHARED, sharing[0])
     zero_ns = _utc_ns(started_at) if first_device_ns > _UTC_FROM_NS else 0
-    return StreamClock(DEVICE, _shifted(-zero_ns - round((readout_ms or 0.0) * 0.5e6)))
-
-
-def _shifted(offset_ns: int) -> ClockMapping:
     return ClockMapping(
-        offset_ns=offset_ns, drift_ppm=0.0, camera_from_sensor=(1.0, 0.0, 0.0, 0.0), gyro_bias_rad_s=np.zeros(3)
+        offset_ns=-zero_ns - round((readout_ms or 0.0) * 0.5e6),
+        drift_ppm=0.0,
+        camera_from_sensor=(1.0, 0.0, 0.0, 0.0),
+        gyro_bias_rad_s=np.zeros(3),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harchive_dagster.demo.glove import HAND_STREAM_ID, JOINTS, TOUCH_STREAM_ID, grip_n, hand_position_m
 from harchive_dagster.lake import ledgers, schemas, stream_schemas
-from harchive_dagster.sync.stream_clock import DEVICE, SHARED
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, SHARED
 
 GLOVED = "s-gloved"
 BROKEN = "s-broken-glove"
@@ -138,7 +138,7 @@ def test_what_lies_outside_the_recording_is_cut_and_told(day):
     told = next(line for line in left_out if line.startswith(f"{GLOVED} {TOUCH_STREAM_ID}"))
     assert told == f"{GLOVED} {TOUCH_STREAM_ID}: 200 samples (outside the recording by the device clock)"
     assert any(line.startswith(f"{GLOVED} {HAND_STREAM_ID}: 2") for line in left_out)
-    assert event.metadata["streams"].value == 3
+    assert event.metadata["streams"].value == 4
     assert event.metadata["streams_on_device_clocks"].value == 1
 
 
@@ -150,7 +150,11 @@ def test_a_session_with_a_broken_pose_file_is_quarantined_and_no_other(day):
     assert published == {day[0].pseudonyms.session(GLOVED)}
 
 
-@pytest.mark.parametrize("table", [stream_schemas.POSE_SAMPLES, stream_schemas.DEPTH_FRAMES], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "table",
+    [stream_schemas.IMU_SAMPLES, stream_schemas.POSE_SAMPLES, stream_schemas.DEPTH_FRAMES],
+    ids=lambda t: t.name,
+)
 def test_published_copies_hold_the_rest_and_nothing_private(day, table):
     start_ns, end_ns = private_ns(day)
     copy = rows_of(day, stream_schemas.WORKER_DAY_COPIES[table.name])
@@ -166,10 +170,12 @@ def test_what_nobody_put_on_the_picture_s_clock_is_not_published_beside_private_
 
 def test_no_file_that_labs_read_names_a_stream(day):
     files = [path for path in (day[0].lake.root / "published").rglob("*") if path.is_file()]
-    assert {path.parts[-4] for path in files} >= {"pose_samples", "depth_frames"}
+    assert {path.parts[-4] for path in files} >= {"imu_samples", "pose_samples", "depth_frames"}
     for path in files:
         content = path.read_bytes()
-        assert not [name for name in (HAND_STREAM_ID, TOUCH_STREAM_ID, "head_depth") if name.encode() in content], path
+        assert not [
+            name for name in (HAND_STREAM_ID, TOUCH_STREAM_ID, "head_depth", "head_imu") if name.encode() in content
+        ], path
 
 
 def test_episodes_say_that_a_hand_was_worn(day):
@@ -180,7 +186,20 @@ def test_episodes_say_that_a_hand_was_worn(day):
 def test_a_worker_day_without_such_streams_has_empty_tables(materialized):
     for table in (*stream_schemas.STREAM_TABLES, *stream_schemas.WORKER_DAY_COPIES.values()):
         assert materialized.house.lake.version(table) is not None
-        assert materialized.house.lake.read(table).num_rows == 0
+        assert (materialized.house.lake.read(table).num_rows == 0) == (table.name != "imu_samples")
+
+
+def test_native_samples_lie_where_the_head_s_clock_puts_them(day):
+    truth = day[2]
+    native = rows_of(day, stream_schemas.IMU_SAMPLES).sort_values("t_ns")
+    assert set(native["clock"]) == {CONTENT}
+    true_ns = native["t_device_ns"] * (1 + truth.drift_ppm * 1e-6) + truth.offset_ns
+    assert np.abs(native["t_ns"] - true_ns).max() < 5e6
+    # 200 Hz, of which one in a hundred was lost.
+    assert len(native) == pytest.approx(DURATION_S * 200 * 0.99, rel=0.02)
+    recorded = rows_of(day, schemas.SENSOR_SAMPLES).set_index(["session_id", "t_device_ns"])["gyro_x_rad_s"]
+    kept = native.set_index(["session_id", "t_device_ns"])["gyro_x_rad_s"]
+    assert (kept == recorded.loc[kept.index]).all()
 
 
 def test_running_it_again_commits_nothing(day):

@@ -36,6 +36,14 @@ def test_each_task_says_what_to_expect() -> None:
         assert {step.noun for step in task.steps} <= set(task.objects), task.task_id
 
 
+def test_a_task_needs_measured_clocks_unless_it_says_otherwise() -> None:
+    assert not any(task.is_device_time_ok for task in load_task_catalog().tasks.values())
+    lenient = parse_task_catalog(
+        TEXT.replace("    success: The whole", "    sync: device_time_ok\n    success: The whole")
+    )
+    assert [task.task_id for task in lenient.tasks.values() if task.is_device_time_ok] == ["wipe_table"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -48,6 +56,7 @@ def test_each_task_says_what_to_expect() -> None:
         ("environments: [home, shop]", "environments: [moon]", r"environments\[0\] is 'moon'"),
         ("      hi: धुले कपड़े तह करके एक के ऊपर एक रखें।\n", "", "instruction.hi is missing"),
         ("    success: The whole", "    sucess: The whole", "'sucess' is not a known key"),
+        ("    success: The whole", "    sync: maybe\n    success: The whole", "sync is 'maybe', expected one of"),
         ("tasks:", "jobs:", "tasks is missing"),
         ("tasks:", "tasks: [", "while parsing"),
     ],

@@ -1,10 +1,12 @@
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harchive_dagster.reasons import Reason
-from harchive_dagster.sync.clock import refusal
+from harchive_dagster.sync.clock import ClockMapping, PiecewiseClock, refusal, wall_clock_offset_ns
 
 EPOCHS_NS = st.integers(-(10**12), 2 * 10**18)  # from clocks that count from power-on to clocks that count from 1970
 
@@ -57,3 +59,69 @@ def test_a_refusal_names_the_stream_and_carries_its_reason_and_evidence(make_ali
 def test_an_accepted_alignment_is_no_refusal(make_alignment):
     with pytest.raises(ValueError, match="no refusal"):
         refusal(make_alignment())
+
+
+S = 1_000_000_000
+
+
+def make_piece(device_start_s, device_end_s, offset_s):
+    return ClockMapping(
+        offset_ns=round(offset_s * S),
+        drift_ppm=0.0,
+        camera_from_sensor=(1.0, 0.0, 0.0, 0.0),
+        gyro_bias_rad_s=np.zeros(3),
+        device_start_ns=device_start_s * S,
+        device_end_ns=device_end_s * S,
+    )
+
+
+LOST_TWO_SECONDS = PiecewiseClock((make_piece(0, 10, 0.0), make_piece(10, 30, 2.0)))
+PAUSED_THREE_SECONDS = PiecewiseClock((make_piece(0, 10, 0.0), make_piece(13, 30, -3.0)))
+
+
+@pytest.mark.parametrize(
+    ("clock", "device_s", "session_s"),
+    [(LOST_TWO_SECONDS, [9, 10, 15], [9, 12, 17]), (PAUSED_THREE_SECONDS, [9, 13, 15], [9, 10, 12])],
+)
+def test_each_piece_maps_its_own_times_there_and_back(clock, device_s, session_s):
+    device_ns, session_ns = np.array(device_s) * S, np.array(session_s) * S
+    assert clock.to_session_ns(device_ns).tolist() == session_ns.tolist()
+    assert clock.to_device_ns(session_ns).tolist() == device_ns.tolist()
+
+
+@pytest.mark.parametrize(
+    ("clock", "start_s", "end_s", "is_broken"),
+    [
+        (LOST_TWO_SECONDS, 8.0, 9.0, False),
+        (LOST_TWO_SECONDS, 9.5, 10.5, True),
+        (LOST_TWO_SECONDS, 10.5, 11.5, True),
+        (LOST_TWO_SECONDS, 11.5, 12.5, True),
+        (LOST_TWO_SECONDS, 12.0, 13.0, False),
+        (PAUSED_THREE_SECONDS, 9.0, 10.0, False),
+        (PAUSED_THREE_SECONDS, 9.9, 10.1, True),
+        (PAUSED_THREE_SECONDS, 10.0, 11.0, False),
+        (PAUSED_THREE_SECONDS, -1.0, 0.5, True),
+        (PAUSED_THREE_SECONDS, 26.5, 27.5, True),
+    ],
+)
+def test_time_that_belongs_to_no_piece_or_to_two_is_broken(clock, start_s, end_s, is_broken):
+    ends_ns = (np.array([round(t_s * S)]) for t_s in (start_s, end_s))
+    assert clock.is_broken(*ends_ns).tolist() == [is_broken]
+
+
+def test_the_mount_is_that_of_the_longest_piece():
+    assert LOST_TWO_SECONDS.longest is LOST_TWO_SECONDS.pieces[1]
+
+
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+def test_a_clock_that_counts_utc_is_expected_where_the_wall_clocks_say():
+    started_at = datetime(2026, 3, 2, 9, 30, 0, 250_000, tzinfo=INDIA)
+    first_ns = 1_772_424_000_250_000_000 - 4 * S
+    assert wall_clock_offset_ns(np.array([first_ns]), started_at) == -1_772_424_000_250_000_000
+
+
+@pytest.mark.parametrize("first_ns", [0, -5 * S, 1_600_000_000 * S])
+def test_a_clock_that_counts_from_elsewhere_is_not_expected_anywhere(first_ns):
+    assert wall_clock_offset_ns(np.array([first_ns]), datetime(2026, 3, 2, tzinfo=INDIA)) is None

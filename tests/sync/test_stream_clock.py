@@ -49,6 +49,16 @@ def test_device_time_alone_is_taken_at_its_word(device_ns, session_ns):
     assert clock.to_session_ns(np.array([device_ns])).tolist() == [session_ns]
 
 
+@pytest.mark.parametrize(("device_ns", "session_ns"), [(STARTED_NS, -8_250_000), (0, -8_250_000)])
+def test_a_claim_is_moved_to_when_the_middle_row_is_exposed(device_ns, session_ns):
+    clock = stream_clock(device_ns, [], STARTED_AT, readout_ms=16.5)
+    assert clock.to_session_ns(np.array([device_ns])).tolist() == [session_ns]
+
+
+def test_a_measured_clock_has_the_middle_row_already():
+    assert stream_clock(0, [make_mapping(offset_ns=7)], STARTED_AT, readout_ms=16.5).mapping.offset_ns == 7
+
+
 @given(session_times, st.dates(date(1990, 1, 1), date(2100, 1, 1)), st.times())
 def test_utc_device_time_is_exact_to_the_nanosecond(session_ns, day, at):
     started_at = datetime.combine(day, at, tzinfo=UTC)
