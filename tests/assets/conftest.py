@@ -1,5 +1,7 @@
 """One worker-day on a lake of its own, materialized through the real job; shared by every test that only reads it."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +78,29 @@ class House:
         """Materialize the tables that span all worker-days."""
         job = build_defs(**self.resources).resolve_job_def("overview")
         return job.execute_in_process(instance=self.instance, raise_on_error=False)
+
+    def folder_of(self, session_id: str) -> Path:
+        """Where a session's files lie."""
+        return next(self.landing.uploads.glob(f"*/*/{session_id}"))
+
+    def declare(self, path: Path, **stream: object) -> None:
+        """Write one more sensor file into its session's manifest, or the new size and digest of one that is there."""
+        manifest = path.parent / "manifest.json"
+        document = json.loads(manifest.read_text())
+        proof = {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        if stream:
+            new = {
+                "path": path.name,
+                "role": "sensor",
+                "stream_id": stream["stream_id"],
+                "format": stream.pop("format"),
+            }
+            document["rig"]["streams"].append(stream)
+            document["files"].append(new | proof)
+        for file in document["files"]:
+            if file["path"] == path.name:
+                file.update(proof)
+        manifest.write_text(json.dumps(document))
 
     def add(self, **overrides: object) -> SessionTruth:
         """Put one small generated session into the landing folder."""

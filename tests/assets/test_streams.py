@@ -1,8 +1,6 @@
 """A glove and a depth camera through the whole chain: rows at their true times, clean copies, nothing private."""
 
-import hashlib
 import io
-import json
 import zipfile
 
 import numpy as np
@@ -18,23 +16,7 @@ DURATION_S = 10.0
 DEPTH_HZ = 10.0
 
 
-def declare(folder, path, **stream):
-    """Write one more sensor file into a manifest, or the new size and digest of one that is there."""
-    manifest = folder / "manifest.json"
-    document = json.loads(manifest.read_text())
-    proof = {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    if stream:
-        file_format = stream.pop("format")
-        document["rig"]["streams"].append(stream)
-        new = {"path": path.name, "role": "sensor", "stream_id": stream["stream_id"], "format": file_format}
-        document["files"].append(new | proof)
-    for file in document["files"]:
-        if file["path"] == path.name:
-            file.update(proof)
-    manifest.write_text(json.dumps(document))
-
-
-def add_depth(folder, clock_ns):
+def add_depth(house, clock_ns):
     """Ten pictures a second; each is as far away as its session time says: 1 m, and a metre more every 10 s."""
     import cv2
 
@@ -50,10 +32,9 @@ def add_depth(folder, clock_ns):
         archive.writestr("timestamps.csv", "\n".join(["file,t_device_ns", *names]) + "\n")
         for name, content in pictures.items():
             archive.writestr(name, content)
-    path = folder / "depth.zip"
+    path = house.folder_of(GLOVED) / "depth.zip"
     path.write_bytes(packed.getvalue())
-    declare(
-        folder,
+    house.declare(
         path,
         format="depth_pictures",
         stream_id="head_depth",
@@ -70,20 +51,16 @@ def day(tmp_path_factory, make_house):
     house = make_house(tmp_path_factory.mktemp("streams"))
     small = {"has_glove": True, "duration_s": DURATION_S, "has_face": False, "width_px": 320, "height_px": 180}
     truth = house.add(session_id=GLOVED, has_private=True, **small)
-    add_depth(folder_of(house, GLOVED), lambda t_ns: round((t_ns - truth.offset_ns) / (1 + truth.drift_ppm * 1e-6)))
+    add_depth(house, lambda t_ns: round((t_ns - truth.offset_ns) / (1 + truth.drift_ppm * 1e-6)))
     house.add(session_id=BROKEN, **small)
-    pose = folder_of(house, BROKEN) / "hand.csv"
+    pose = house.folder_of(BROKEN) / "hand.csv"
     pose.write_text(pose.read_text().replace("wrist_qz", "wrist_roll"))
-    declare(folder_of(house, BROKEN), pose)
+    house.declare(pose)
     result = house.run()
     assert result.success, [
         str(event.event_specific_data)[:3000] for event in result.all_events if event.is_step_failure
     ]
     return house, result, truth
-
-
-def folder_of(house, session_id):
-    return next(house.landing.uploads.glob(f"*/*/{session_id}"))
 
 
 def rows_of(day, table):
