@@ -1,17 +1,21 @@
 """The clocks of one standing session: what its manifest, its video's telemetry and its task say, brought to `sync`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harchive_dagster.errors import LandingError, SyncError
 from harchive_dagster.labels.task_catalog import load_task_catalog
 from harchive_dagster.lake.standing import StandingSession
 from harchive_dagster.landing.formats.gpmf import frame_telemetry
+from harchive_dagster.landing.streams import read_streams
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import FrameObservations
+from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.sync.clock import ClockAlignment, wall_clock_offset_ns
 from harchive_dagster.sync.clock_breaks import align_pieces
 from harchive_dagster.sync.image_orientation import CameraRotation, camera_rotation, is_stabilised
-from harchive_dagster.sync.session_clocks import SessionFacts, StreamTiming, claimed_clocks, session_clocks
+from harchive_dagster.sync.orientation_rates import head_turning
+from harchive_dagster.sync.session_clocks import HEAD, SessionFacts, StreamTiming, claimed_clocks, session_clocks
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE
 
 
 def time_session(
@@ -26,8 +30,11 @@ def time_session(
         search_s: how far from where a device clock is expected its offset is searched.
 
     Returns:
-        The rotation that head-worn streams were compared with, the timings in the order of streams, and why the
-        session cannot go on, if so.
+        The rotation that head-worn streams were compared with, the timings in the order of streams (then of poses that
+        were compared too), and why the session cannot go on, if so.
+
+    Raises:
+        LandingError: a pose file cannot be read.
     """
     picture = CameraRotation(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers)
     facts = _facts(session, search_s)
@@ -47,7 +54,31 @@ def time_session(
         )
         return turned.qualified(pieces)
 
-    return turned, *session_clocks(streams, align, facts)
+    timings, refusal = session_clocks(streams, align, facts)
+    if refusal is None:
+        timings += _pose_timings(session, align, [timing for timing in timings if timing.is_accepted])
+    return turned, timings, refusal
+
+
+def _pose_timings(
+    session: StandingSession,
+    align: Callable[[ImuStream], tuple[ClockAlignment, ...]],
+    measured: Sequence[StreamTiming],
+) -> list[StreamTiming]:
+    """Timings of poses that turn with the head on a clock of their own, such as a headset's.
+
+    Raises:
+        LandingError: a pose file cannot be read.
+    """
+    known = {timing.stream.stream_id for timing in measured if timing.clock != DEVICE}
+    timings = []
+    for pose, spec, _ in read_streams(session.folder, session.manifest, PoseStream):
+        if spec.placement != HEAD or known & set(session.manifest.sharing_clock_with(spec.stream_id)):
+            continue
+        turning = head_turning(pose)
+        if turning is not None:
+            timings.append(StreamTiming(turning, CONTENT, align(turning)))
+    return timings
 
 
 def _camera_rotation(session: StandingSession, picture: CameraRotation) -> CameraRotation:

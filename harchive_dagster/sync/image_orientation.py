@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SyncError
 from harchive_dagster.reasons import Reason
-from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.sync.alignment import Signals, refine
 from harchive_dagster.sync.clock import ClockAlignment
 from harchive_dagster.sync.lag_search import search_lag
 from harchive_dagster.sync.mount import rotation_of
-from harchive_dagster.sync.orientation_rates import relative_rotations
+from harchive_dagster.sync.orientation_rates import relative_rotations, turning
 from harchive_dagster.sync.verdict import is_distinct
 
 METHOD = "image_orientation/1"
@@ -81,11 +80,8 @@ def is_stabilised(image_t_ns: NDArray[np.int64], image_wxyz: NDArray[np.float64]
         image_t_ns: int64 [M]; may be empty.
         image_wxyz: float64 [M, 4], NaN where not known.
     """
-    turns, is_known = relative_rotations(image_wxyz)
-    if not is_known.any():
-        return False
-    rate = turns[1:] / np.diff(image_t_ns)[:, None] * 1e9
-    return float(np.sqrt((rate[is_known[1:]] ** 2).sum(axis=1).mean())) > _STABILISED_RAD_S
+    stream = turning("image", "head", image_t_ns, image_wxyz)
+    return stream is not None and float(np.sqrt((stream.gyro_rad_s**2).sum(axis=1).mean())) > _STABILISED_RAD_S
 
 
 def camera_rotation(
@@ -115,13 +111,9 @@ def camera_rotation(
         raise _unconfirmed(f"{len(camera_t_ns)} orientations and {len(picture.t_ns)} frames cannot be compared")
     t_ns = _on_frames(camera_t_ns, picture.t_ns)
     matched = _nearest(image_wxyz, image_t_ns, camera_t_ns)
-    turns, is_known = relative_rotations(camera_wxyz, matched)
-    middles_ns = ((t_ns[1:] + t_ns[:-1]) // 2)[is_known[1:]]
-    if len(middles_ns) < 3:
+    stream = turning("image_orientation", "head", t_ns, camera_wxyz, matched)
+    if stream is None:
         raise _unconfirmed("the camera tells its picture's orientation for a moment only")
-    rates = (turns[1:] / np.diff(t_ns)[:, None] * 1e9)[is_known[1:]]
-    # Alignment reads rotation only.
-    stream = ImuStream("image_orientation", "head", middles_ns, np.zeros_like(rates), rates)
     signals = Signals.of(picture.t_ns, picture.rotation_rad, picture.rotation_inliers, stream)
     same_clock_s = signals.centre_s(0)
     search = search_lag(signals.visual, signals.gyro, centre_s=same_clock_s, search_s=_SEARCH_S)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from harchive_dagster.demo.breakage import Breakage
 from harchive_dagster.labels.task_catalog import SYNC_DEVICE_TIME_OK, load_task_catalog
@@ -40,12 +41,26 @@ def add_wrist(house, session_id, truth, *, claps_s=(), zero_s=0.0):
     house.declare(wrist, format="csv", stream_id="wrist_imu", placement="left_wrist", kind="imu", rate_hz=200.0)
 
 
+def add_headset(house, session_id, zero_s):
+    """What the cap's gyro felt as orientations, on a clock of their own that is `zero_s` ahead of the gyro's."""
+    path = house.folder_of(session_id) / "headset.csv"
+    table = np.genfromtxt(path.with_name("imu.csv"), delimiter=",", skip_header=1)
+    turned, lines = Rotation.identity(), ["t_device_ns,head_qw,head_qx,head_qy,head_qz"]
+    for row, step_s in zip(table, np.diff(table[:, 0], prepend=table[0, 0]) * 1e-9, strict=True):
+        turned = turned * Rotation.from_rotvec(row[4:7] * step_s)
+        x, y, z, w = turned.as_quat()
+        lines.append(f"{round(row[0] + zero_s * 1e9)},{w:.7f},{x:.7f},{y:.7f},{z:.7f}")
+    path.write_text("\n".join(lines) + "\n")
+    house.declare(path, format="csv", stream_id="headset", placement="head", kind="pose", rate_hz=200.0)
+
+
 @pytest.fixture(scope="module")
 def day(tmp_path_factory, make_house):
     house = make_house(tmp_path_factory.mktemp("clocks"))
     small = {"duration_s": 10.0, "has_face": False, "width_px": 320, "height_px": 180}
     clapped = house.add(session_id=CLAPPED, **small)
     add_wrist(house, CLAPPED, clapped, claps_s=CLAPS_S, zero_s=4.0)
+    add_headset(house, CLAPPED, zero_s=2.5)
     claimed = house.add(session_id=CLAIMED, has_private=True, **small)
     add_wrist(house, CLAIMED, claimed)
     house.add(session_id=FOREIGN, task_id="wipe_table", broken=Breakage.FOREIGN_IMU, **small | {"duration_s": 12.0})
@@ -75,6 +90,17 @@ def test_a_wrist_that_was_clapped_with_is_timed_by_the_claps(day):
     assert (found["head_imu"]["clock"], found["wrist_imu"]["clock"]) == (CONTENT, EVENT)
     assert found["wrist_imu"]["offset_ns"] == pytest.approx(-4e9, abs=10e6)
     assert found["wrist_imu"]["window_count"] == len(CLAPS_S)
+
+
+def test_a_headset_on_a_clock_of_its_own_is_timed_by_its_orientations(day):
+    found = alignments_of(day, CLAPPED)
+    assert (found["headset"]["clock"], found["headset"]["is_accepted"]) == (CONTENT, True)
+    # The gyro's samples became orientations half a period late.
+    assert found["headset"]["offset_ns"] == pytest.approx(found["head_imu"]["offset_ns"] - 2.5e9, abs=5e6)
+    poses = day.lake.read(stream_schemas.POSE_SAMPLES).to_pandas()
+    assert set(poses["clock"]) == {CONTENT}
+    expected_ns = poses["t_device_ns"] + found["headset"]["offset_ns"]
+    assert np.abs(poses["t_ns"] - expected_ns).max() < 2e6
 
 
 def test_a_wrist_that_shares_nothing_keeps_its_claim_and_every_row_says_so(day):

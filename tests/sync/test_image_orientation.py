@@ -16,7 +16,6 @@ from harchive_dagster.sync.image_orientation import (
     camera_rotation,
     is_stabilised,
 )
-from harchive_dagster.sync.orientation_rates import relative_rotations
 
 LEFT = 0.25
 """Share of the head's rotation that is left in the picture."""
@@ -152,12 +151,3 @@ def test_frames_without_an_orientation_are_left_out(steadied):
     assert not turned.rotation_rad[100:111].any()
     alignment = align_gyro(turned.t_ns, turned.rotation_rad, turned.rotation_inliers, steadied.session.imu)
     assert abs(steadied.session.error_ms(alignment)) < 1.0
-
-
-def test_rotations_between_orientations_are_those_that_made_them():
-    steps = np.random.default_rng(1).normal(size=(50, 3)) * 0.1
-    steps[0] = 0
-    quaternions = orientations(steps).as_quat()[:, [3, 0, 1, 2]]
-    found, is_known = relative_rotations(quaternions * np.where(np.arange(50) % 2, -1, 1)[:, None])
-    np.testing.assert_allclose(found, steps, atol=1e-12)
-    assert is_known.tolist() == [False] + [True] * 49
