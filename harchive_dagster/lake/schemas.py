@@ -65,7 +65,7 @@ SENSOR_SAMPLES = restricted_table(
     column("stream_id", TEXT, "The rig's name for the stream"),
     column("placement", TEXT, "Where it is worn"),
     column("kind", TEXT, "imu"),
-    column("t_device_ns", TIME, "Device clock", unit="ns"),
+    column("t_device_ns", TIME, "Device clock, carried on where it was set back or by years", unit="ns"),
     *vector("accel_{axis}_m_s2", "m/s^2", "Specific force"),
     *vector("gyro_{axis}_rad_s", "rad/s", "Angular velocity"),
     *vector("mag_{axis}_ut", "uT", "Magnetic field", is_nullable=True),

@@ -77,7 +77,7 @@ def _align_around(signals: Signals, centre_s: float, search_s: float) -> tuple[C
         lines = find_lines(signals, centre_s, search_s)
         runs = choose_lines(visual, signals.gyro, lines, shortest_s=_PIECE_MIN_S)
         if len(runs) > 1:
-            pieces = [_aligned(signals, run, search_s) for run in runs]
+            pieces = _joined(signals, [_aligned(signals, run, search_s) for run in runs], search_s)
     pieces = [part for piece in pieces for part in _split(signals, piece, search_s)]
     if len(pieces) == 1 or not any(piece.alignment.is_accepted for piece in pieces):
         return (whole,)
@@ -92,6 +92,19 @@ def _aligned(signals: Signals, run: Run, search_s: float) -> _Piece:
     middle_s = float(visual.edges_s[0] + visual.edges_s[-1]) / 2
     alignment, fit = align_stretch(signals, visual, float(run.line.at(np.array([middle_s]))[0]), search_s)
     return _Piece(run if fit is None else run._replace(line=LagLine.of(fit.line)), alignment, fit)
+
+
+def _joined(signals: Signals, pieces: list[_Piece], search_s: float) -> list[_Piece]:
+    """The pieces without cuts at which the clock turned out to run on."""
+    kept = pieces[:1]
+    for piece in pieces[1:]:
+        before = kept[-1]
+        is_accepted = before.alignment.is_accepted and piece.alignment.is_accepted
+        if is_accepted and not _are_apart(signals, before, piece):
+            kept[-1] = _aligned(signals, before.run._replace(stop=piece.run.stop), search_s)
+        else:
+            kept.append(piece)
+    return kept
 
 
 def _split(signals: Signals, piece: _Piece, search_s: float) -> list[_Piece]:

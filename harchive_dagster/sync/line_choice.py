@@ -58,7 +58,7 @@ def choose_lines(visual: VisualRates, gyro: SampledSignal, lines: list[LagLine],
         visual: the whole recording.
         gyro: high-passed.
         lines: the candidates, the best supported first: the map is fitted along it.
-        shortest_s: shorter runs go to the run before them.
+        shortest_s: shorter runs go to the run before them, the first to the one after it.
 
     Returns:
         Runs in the order of time. Nothing is left out but what no sample can belong to: the time that was lost when
@@ -87,6 +87,8 @@ def choose_lines(visual: VisualRates, gyro: SampledSignal, lines: list[LagLine],
             runs[-2:] = [runs[-2]._replace(stop=stop)]
         else:
             runs.append(Run(start, stop, line))
+    if len(runs) > 1 and visual.edges_s[runs[0].stop] - visual.edges_s[0] < shortest_s:
+        runs[:2] = [runs[1]._replace(start=0)]
     for index in range(len(runs) - 1):
         runs[index], runs[index + 1] = sharpen_cut(visual, gyro, mapping, runs[index], runs[index + 1])
     return runs
@@ -109,7 +111,7 @@ def sharpen_cut(
     resumed = np.searchsorted(near.edges_s, near.edges_s + lost_s - 1e-6)
     is_inside = resumed < len(near.edges_s)
     total = spent[0][is_inside] + spent[1][-1] - spent[1][resumed[is_inside]]
-    # Lost time is left out at no cost, so it would be put where errors are largest, which is where neither line holds.
+    # What is left out costs nothing, so the lost time comes to lie where neither line holds.
     best = int(np.argmin(total))
     return before._replace(stop=low + best), after._replace(start=low + int(resumed[best]))
 
