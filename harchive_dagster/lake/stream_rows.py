@@ -1,8 +1,9 @@
 """Turns poses, pressure arrays and depth pictures of an upload into rows in session time. Column by column."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,23 +14,28 @@ from harchive_dagster.lake import stream_schemas
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.rows import list_column, session_rows
 from harchive_dagster.lake.standing import StandingSession
-from harchive_dagster.landing.formats.protocol import Dropped
-from harchive_dagster.landing.manifest import StreamSpec
-from harchive_dagster.landing.streams import read_streams
+from harchive_dagster.landing.formats.protocol import Dropped, Reading, TimeSource
+from harchive_dagster.landing.manifest import Manifest, StreamSpec
+from harchive_dagster.landing.streams import readings_of, time_source_of
 from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.recording.tactile import TactileStream
 from harchive_dagster.sync.clock import ClockMapping
-from harchive_dagster.sync.stream_clock import StreamClock, stream_clock
+from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, counts_from_1970, stream_clock
 from harchive_dagster.worker_day import WorkerDay
 
 NarrowStream: TypeAlias = PoseStream | TactileStream | DepthStream
+
+_POSE_VALUES = ("x_m", "qw")
 
 TABLE_OF: Mapping[type[NarrowStream], TableContract] = {
     DepthStream: stream_schemas.DEPTH_FRAMES,
     TactileStream: stream_schemas.TACTILE_SAMPLES,
     PoseStream: stream_schemas.POSE_SAMPLES,
 }
+
+
+_UNTIMED = "the clock counts from the device's start, and no aligned gyro is known to share it"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,12 @@ class StreamRows:
     contract: TableContract
     rows: pa.Table
     left_out: tuple[Dropped, ...]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a declared stream gave nothing: no sample inside the recording, or none with a value."""
+        values = [name for name in _POSE_VALUES if name in self.rows.column_names]
+        return all(self.rows.column(name).null_count == self.rows.num_rows for name in values or ["t_ns"])
 
 
 def read_stream_rows(session: StandingSession, aligned: Mapping[str, ClockMapping]) -> Iterator[StreamRows]:
@@ -54,17 +66,41 @@ def read_stream_rows(session: StandingSession, aligned: Mapping[str, ClockMappin
     """
     manifest = session.manifest
     worker_day = WorkerDay(manifest.collected_on, manifest.worker_id)
-    found: Iterator[tuple[NarrowStream, StreamSpec, tuple[Dropped, ...]]] = itertools.chain(
-        read_streams(session.folder, manifest, DepthStream),
-        read_streams(session.folder, manifest, TactileStream),
-        read_streams(session.folder, manifest, PoseStream),
+    found: Iterator[tuple[NarrowStream, StreamSpec, Reading]] = itertools.chain(
+        readings_of(session.folder, manifest, DepthStream),
+        readings_of(session.folder, manifest, TactileStream),
+        readings_of(session.folder, manifest, PoseStream),
     )
-    for stream, spec, dropped in found:
-        sharing = [aligned[other] for other in manifest.sharing_clock_with(spec.stream_id) if other in aligned]
-        clock = stream_clock(int(stream.t_device_ns[0]), sharing, manifest.started_at)
-        rows, outside = stream_rows(worker_day, session.session_id, stream, clock, session.row["duration_ns"])
-        cut = (Dropped("samples", outside, f"outside the recording by the {clock.source} clock"),)
-        yield StreamRows(spec, TABLE_OF[type(stream)], rows, dropped + cut if outside else dropped)
+    source_of = cache(partial(time_source_of, session.folder, manifest))
+    for stream, spec, reading in found:
+        others = sharing_clock(manifest, spec.stream_id, reading.time_source, aligned, source_of)
+        clock = stream_clock(int(stream.t_device_ns[0]), [aligned[other] for other in others], manifest.started_at)
+        is_timed = clock.source != DEVICE or counts_from_1970(int(stream.t_device_ns[0]))
+        duration_ns = session.row["duration_ns"] if is_timed else 0
+        rows, outside = stream_rows(worker_day, session.session_id, stream, clock, duration_ns)
+        why = f"outside the recording by the {clock.source} clock" if is_timed else _UNTIMED
+        cut = (Dropped("samples", outside, why),)
+        yield StreamRows(spec, TABLE_OF[type(stream)], rows, reading.dropped + (cut if outside else ()))
+
+
+def sharing_clock(
+    manifest: Manifest,
+    stream_id: str,
+    source: TimeSource,
+    aligned: Collection[str],
+    source_of: Callable[[str], TimeSource],
+) -> tuple[str, ...]:
+    """Ids of the aligned streams on the very clock of a stream, sorted.
+
+    Args:
+        manifest: which says what is on one hardware clock.
+        stream_id: of the stream.
+        source: of its times.
+        aligned: ids of aligned streams.
+        source_of: gives that of an aligned stream; asked only where it decides.
+    """
+    others = manifest.sharing_clock_with(stream_id, is_one_per_file=source.is_one_per_file)
+    return tuple(other for other in others if other in aligned and source.agrees_with(source_of(other)))
 
 
 def stream_rows(

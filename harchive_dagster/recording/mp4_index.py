@@ -56,9 +56,7 @@ def _first_problem(file: BinaryIO, size: int) -> str | None:
             return problem
     if media_bytes and not has_index:
         # Written last by many cameras: one that lost its power has left none.
-        return (
-            f"has no index (moov), so none of its {media_bytes} bytes of pictures and sound has a time"
-        )
+        return f"has no index (moov), so none of its {media_bytes} bytes of pictures and sound has a time"
     return None
 
 

@@ -37,6 +37,11 @@ class StreamClock:
         return self.mapping.to_session_ns(t_device_ns)
 
 
+def counts_from_1970(first_device_ns: int) -> bool:
+    """Whether device time is UTC. Any other counts from the device's start and says nothing of the recording's."""
+    return first_device_ns > _UTC_FROM_NS
+
+
 def stream_clock(first_device_ns: int, sharing: Sequence[ClockMapping], started_at: datetime) -> StreamClock:
     """The clock of one stream.
 
@@ -47,7 +52,7 @@ def stream_clock(first_device_ns: int, sharing: Sequence[ClockMapping], started_
     """
     if sharing:
         return StreamClock(SHARED, sharing[0])
-    zero_ns = _utc_ns(started_at) if first_device_ns > _UTC_FROM_NS else 0
+    zero_ns = _utc_ns(started_at) if counts_from_1970(first_device_ns) else 0
     return StreamClock(DEVICE, _shifted(-zero_ns))
 
 
