@@ -19,6 +19,7 @@ from harchive_dagster.delivery.publishing import (
     participant_day_key,
     publish_media,
     published_copy,
+    without_free_joints,
     without_free_words,
     without_private_time,
 )
@@ -87,6 +88,7 @@ def episodes(
     kept |= {name: without_private_time(kept[name], private_ns) for name in MOTION_SOURCES}
     kept["clock_alignments"] = kept["clock_alignments"].filter(kept["clock_alignments"].column("is_accepted"))
     kept["segments"] = without_free_words(kept["segments"], load_taxonomy(), pseudonyms)
+    kept["pose_samples"] = without_free_joints(kept["pose_samples"])
     kept["anonymized_videos"] = rows.with_uris(kept["anonymized_videos"], uris)
     media = lake.media_folder(PUBLISHED)
     yield from gate.publish(

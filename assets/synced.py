@@ -128,6 +128,8 @@ def synced_streams(
                 tables[stream.contract].append(stream.rows)
                 declared_hz[session.session_id, stream.spec.stream_id] = stream.spec.rate_hz
                 left_out += [f"{session.session_id} {stream.spec.stream_id}: {one}" for one in stream.left_out]
+                if stream.is_lost:
+                    gate.remark(f"nothing of stream {stream.spec.stream_id} of {session.session_id} could be used")
     durations_ns = {session.session_id: session.row["duration_ns"] for session in standing}
     merged = {contract: rows.together(contract, parts) for contract, parts in tables.items()}
     figures = stream_facts(merged.values(), declared_hz, durations_ns)

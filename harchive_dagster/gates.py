@@ -6,6 +6,7 @@ run of downstream alone would build on it.
 """
 
 import json
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,12 @@ from harchive_dagster.worker_day import WorkerDay
 if TYPE_CHECKING:
     import pandas as pd
 
+_NAMED = 20
+"""Sessions named in what a run reports: it is stored for every run. All are in the quarantine table."""
+_CELL_LENGTH = 500
+"""Characters of a sentence in a table, which may quote a manifest."""
+_MARKUP = re.compile(r"([\\`|\[\]<>*])")
+
 StageEvents = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
@@ -57,6 +64,18 @@ def _describe(stage: str) -> str:
     return f"A session goes to quarantine unless:{sessions}\n\nNothing is written unless:{batch}"
 
 
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
+    lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(text: str) -> str:
+    """On one line, shown as it is: an upload chooses some of the words, and must not draw pictures with them."""
+    line = " ".join(text.split())
+    shown = line if len(line) <= _CELL_LENGTH else f"{line[:_CELL_LENGTH]}…"
+    return _MARKUP.sub(r"\\\1", shown)
+
+
 class StageGate:
     """What one run of one stage has accepted, set aside and found broken so far."""
 
@@ -69,12 +88,21 @@ class StageGate:
         self._rejections: dict[str, Rejection] = {}
         self._breaches: list[Broken] = []
         self._reports: list[dict[str, Any]] = []
+        self._remarks: list[str] = []
         require_same_arrival(lake, worker_day, stage)
 
     @property
     def rejected(self) -> Mapping[str, Reason]:
         """Sessions set aside by this stage so far, and why."""
         return {session_id: rejection.reason for session_id, rejection in self._rejections.items()}
+
+    @property
+    def _unnamed_count(self) -> int:
+        return max(0, len(self._rejections) - _NAMED)
+
+    def remark(self, sentence: str) -> None:
+        """Say something that sets no session aside and that somebody should look at: the check warns."""
+        self._remarks.append(sentence)
 
     @contextmanager
     def session(self, session_id: str) -> Iterator[None]:
@@ -165,10 +193,7 @@ class StageGate:
         )
 
     def _breach(self) -> dg.AssetCheckResult:
-        table = "\n".join(
-            f"| {broken.rule.name} | {broken.rule.meaning} | {broken.count} | {', '.join(broken.values)} |"
-            for broken in self._breaches
-        )
+        rows = [(one.rule.name, one.rule.meaning, str(one.count), ", ".join(one.values)) for one in self._breaches]
         return dg.AssetCheckResult(
             check_name=f"{self._stage}_suite",
             passed=False,
@@ -176,33 +201,34 @@ class StageGate:
             description="Nothing was written; the last good rows stay readable.",
             metadata={
                 "broken_expectations": [broken.rule.name for broken in self._breaches],
-                "offending": dg.MetadataValue.md(
-                    f"| expectation | expects | rows | values |\n|---|---|---|---|\n{table}"
-                ),
+                "offending": _markdown_table(("expectation", "expects", "rows", "values"), rows),
             },
         )
 
     def _verdict(self, accepted: Sequence[str]) -> dg.AssetCheckResult:
         rules = len(self._suite.session_rules) + len(self._suite.batch_rules)
-        aside = f"{len(self._rejections)} quarantined: {', '.join(sorted(self._rejections))}"
+        named = sorted(self._rejections)[:_NAMED]
+        rest = f" and {self._unnamed_count} more, see harchive quarantine list" if self._unnamed_count else ""
+        aside = f"{len(self._rejections)} quarantined: {', '.join(named)}{rest}"
         return dg.AssetCheckResult(
             check_name=f"{self._stage}_suite",
-            passed=not self._rejections,
+            passed=not (self._rejections or self._remarks),
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(accepted)} sessions go on. {aside if self._rejections else 'None quarantined.'}",
-            metadata={"expectations": rules, "quarantined": self._rejection_table()},
+            description=f"{len(accepted)} sessions go on. {aside if self._rejections else 'None quarantined'}."
+            + "".join(f" {remark[0].upper()}{remark[1:]}." for remark in self._remarks[:_NAMED]),
+            metadata={"expectations": rules, "quarantined": self._rejection_table(), "remarks": self._remarks[:1000]},
         )
 
     def _counts(self, written: Sequence[Written], accepted: Sequence[str]) -> dict[str, Any]:
         return {
             "dagster/row_count": written[-1].row_count,
             "table_version": written[-1].version,
-            "tables": dg.MetadataValue.md(
-                "| table | version | rows | |\n|---|---|---|---|\n"
-                + "\n".join(
-                    f"| {w.table} | {w.version} | {w.row_count} | {'unchanged' if w.is_unchanged else 'written'} |"
+            "tables": _markdown_table(
+                ("table", "version", "rows", ""),
+                [
+                    (w.table, str(w.version), str(w.row_count), "unchanged" if w.is_unchanged else "written")
                     for w in written
-                )
+                ],
             ),
             "accepted_sessions": len(accepted),
             "quarantined_sessions": len(self._rejections),
@@ -212,8 +238,11 @@ class StageGate:
     def _rejection_table(self) -> dg.MarkdownMetadataValue:
         if not self._rejections:
             return dg.MetadataValue.md("none")
-        rows = "\n".join(f"| {r.session_id} | {r.reason} | {r.detail} |" for r in self._rejections.values())
-        return dg.MetadataValue.md(f"| session | reason | detail |\n|---|---|---|\n{rows}")
+        first = [self._rejections[session_id] for session_id in sorted(self._rejections)[:_NAMED]]
+        rows = [(rejection.session_id, rejection.reason.value, rejection.detail) for rejection in first]
+        if self._unnamed_count:
+            rows.append((f"{self._unnamed_count} more", "", "See harchive quarantine list, or the table quarantine."))
+        return _markdown_table(("session", "reason", "detail"), rows)
 
     def _write_stage_run(self) -> None:
         key = {**worker_day_key(self._worker_day), "stage": self._stage}

@@ -18,6 +18,14 @@ _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}", re.ASCII)
 _PREFIX_PART = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._=-]{1,200}", re.ASCII)
 """Of what is safe in a key everywhere, that which needs no escaping in a URL."""
 
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
+_WEEKDAYS = "sun mon tue wed thu fri sat"
+_CRON_FIELDS = ((0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, _MONTHS), (0, 7, _WEEKDAYS))
+"""Least and greatest value of each field, and the names that stand for values from the least on."""
+_CRON_PART = re.compile(r"(?:\*|(\w{1,3})(?:-(\w{1,3}))?)(?:/([1-9][0-9]?))?", re.ASCII)
+"""Of what Dagster takes, the part that every cron means the same by: no `L`, `#` or `?`."""
+_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -57,9 +65,9 @@ class Settings:
         read = os.environ if environment is None else environment
         return cls(
             landing_place=_place("HARCHIVE_LANDING", read.get("HARCHIVE_LANDING", "var/landing")),
-            spool=_folder(read.get("HARCHIVE_SPOOL", "var/spool")),
-            annotations=_folder(read.get("HARCHIVE_ANNOTATIONS", "var/annotations")),
-            lake=_folder(read.get("HARCHIVE_LAKE", "var/lake")),
+            spool=_folder("HARCHIVE_SPOOL", read.get("HARCHIVE_SPOOL", "var/spool")),
+            annotations=_folder("HARCHIVE_ANNOTATIONS", read.get("HARCHIVE_ANNOTATIONS", "var/annotations")),
+            lake=_folder("HARCHIVE_LAKE", read.get("HARCHIVE_LAKE", "var/lake")),
             max_session_gb=_count("HARCHIVE_MAX_SESSION_GB", read.get("HARCHIVE_MAX_SESSION_GB", "200")),
             sync_search_s=_search_s("HARCHIVE_SYNC_SEARCH_S", read.get("HARCHIVE_SYNC_SEARCH_S", "10")),
             first_day=_day("HARCHIVE_FIRST_DAY", read.get("HARCHIVE_FIRST_DAY", "2026-01-01")),
@@ -87,9 +95,9 @@ def _place(name: str, value: str) -> str:
     """A folder's absolute path, or an object store's URL without a slash at its end."""
     scheme, separator, rest = value.partition("://")
     if not separator:
-        return str(_folder(value))
+        return str(_folder(name, value))
     if scheme == "file" and rest.startswith("/"):
-        return str(_folder(unquote(rest)))
+        return str(_folder(name, unquote(rest)))
     bucket, *prefix = rest.rstrip("/").split("/")
     # Neither user names nor query strings: they hold secrets, and what is set here shows in the UI.
     is_plain = _BUCKET.fullmatch(bucket) and all(_PREFIX_PART.fullmatch(part) for part in prefix)
@@ -102,7 +110,13 @@ def _place(name: str, value: str) -> str:
     return f"{scheme}://{'/'.join([bucket, *prefix])}"
 
 
-def _folder(value: str) -> Path:
+def _folder(name: str, value: str) -> Path:
+    if "://" in value:
+        raise SettingsError(  # without the value: a URL can hold a password
+            f"{name} is a URL, and only a folder of this machine will do.",
+            consequence="Files would land in a folder that is named like the URL, beneath wherever this was started.",
+            mend="Write a path.",
+        )
     return Path(value).expanduser().absolute()
 
 
@@ -142,13 +156,43 @@ def _day(name: str, value: str) -> date:
 
 
 def _cron(name: str, value: str) -> str:
-    if len(value.split()) != 5:
+    fields = value.lower().split()
+    found = [_cron_values(*each) for each in zip(fields, _CRON_FIELDS, strict=False)]
+    if len(fields) != len(_CRON_FIELDS) or not all(found) or not _comes(days=found[2], months=found[3]):
         raise SettingsError(
             f"{name}={value!r} is not a cron expression.",
             consequence="The nightly sweep has no time to run at.",
-            mend="Write five fields, for example '0 2 * * *'.",
+            mend="Write minute, hour, day, month and weekday, for example '0 2 * * *'.",
         )
     return value
+
+
+def _cron_values(text: str, field: tuple[int, int, str]) -> set[int]:
+    """What a field of a cron expression stands for; nothing where it cannot be read. Steps are not applied."""
+    low, high, names = field
+    value_of = {name: low + place for place, name in enumerate(names.split())}
+    value_of |= {text: value for value in range(low, high + 1) for text in (str(value), f"{value:02d}")}
+    values: set[int] = set()
+    for part in text.split(","):
+        match = _CRON_PART.fullmatch(part)
+        if match is None:
+            return set()
+        start, end, step = match.groups()
+        if start is None:
+            values.update(range(low, high + 1))
+        elif start in value_of and (end is None or end in value_of):
+            first = value_of[start]
+            last = value_of[end] if end else high if step else first
+            # One that ends before it starts, as in 22-4, goes on from the least.
+            values.update(range(first, last + 1) if first <= last else {*range(low, last + 1), *range(first, high + 1)})
+        else:
+            return set()
+    return values
+
+
+def _comes(days: set[int], months: set[int]) -> bool:
+    """Whether one of the months has one of the days: there is no 30 February."""
+    return any(min(days) <= _LONGEST_MONTHS[month - 1] for month in months)
 
 
 def _timezone(name: str, value: str) -> str:

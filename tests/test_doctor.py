@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 import types
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 from click.testing import CliRunner
 from dagster._daemon.types import DaemonHeartbeat
 
-from harchive_dagster import dagster_checks
+from harchive_dagster import dagster_checks, definitions
 from harchive_dagster.cli import cli
 from harchive_dagster.doctor import places, software, tables
 from harchive_dagster.doctor.findings import Check, Level, doubtful, examine, fine
 from harchive_dagster.errors import LakeError, SettingsError
 from harchive_dagster.lake import ledgers, schemas
+from harchive_dagster.schedules import build_schedules
 from harchive_dagster.settings import Settings
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -406,7 +408,10 @@ def test_a_daemon_with_fresh_heartbeats_is_fine(home):
 
 
 def test_a_schedule_that_dagster_refuses_fails(monkeypatch):
-    monkeypatch.setenv("HARCHIVE_NIGHTLY_AT", "61 25 * * *")
+    def refused(settings):
+        return build_schedules(replace(settings, nightly_at="61 25 * * *"))
+
+    monkeypatch.setattr(definitions, "build_schedules", refused)
     with pytest.raises(SettingsError, match=r"The code location cannot be loaded: .*'61 25"):
         dagster_checks.code_location_loads()
 

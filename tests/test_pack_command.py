@@ -87,7 +87,15 @@ def test_packing_twice_says_so_and_changes_nothing(desk):
     assert "was packed before: " in second.output
 
 
+def test_a_mistyped_landing_is_not_made(desk):
+    outcome = run([*PACK, "--landing", "var/lading"])
+    assert outcome.returncode == 1
+    assert "--landing 'var/lading' is not a folder. Nothing was packed" in outcome.stderr
+    assert [path.name for path in (desk / "var").iterdir()] == ["landing"]
+
+
 def test_moving_takes_what_was_packed_off_the_card(desk):
+    (desk / "other").mkdir()
     assert CliRunner().invoke(cli, [*PACK, "--move", "--landing", "other", "--region", "IN-KA"]).exit_code == 0
     assert [path.name for path in (desk / "card").iterdir()] == ["recorder.mcap"]
     assert len(list((desk / "other").glob("2026-03-02/worker-01/*/*"))) == 3

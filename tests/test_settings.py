@@ -4,6 +4,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from dagster._utils.schedules import is_valid_cron_string
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
@@ -27,7 +30,19 @@ def test_values_come_from_the_environment():
     [
         ("HARCHIVE_FIRST_DAY", "yesterday", "HARCHIVE_FIRST_DAY='yesterday' is not a day"),
         ("HARCHIVE_NIGHTLY_AT", "2 o'clock", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "99 99 * * *", "HARCHIVE_NIGHTLY_AT='99 99 [*] [*] [*]' is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2 0 * *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2 30 feb *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2 31 4,6 *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2 * * xyz", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2,, * * *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "*/0 2 * * *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "٢ 2 * * *", "is not a cron expression"),
+        ("HARCHIVE_NIGHTLY_AT", "0 2 * * * *", "is not a cron expression"),
         ("HARCHIVE_TIMEZONE", "Mars/Olympus", "is not a time zone"),
+        ("HARCHIVE_LAKE", "s3://b/x", "HARCHIVE_LAKE is a URL, and only a folder of this machine will do"),
+        ("HARCHIVE_ANNOTATIONS", "gs://b/x", "HARCHIVE_ANNOTATIONS is a URL"),
+        ("HARCHIVE_SPOOL", "file:///srv/spool", "HARCHIVE_SPOOL is a URL"),
         ("HARCHIVE_MAX_SESSION_GB", "0", "HARCHIVE_MAX_SESSION_GB='0' is not a whole number"),
         ("HARCHIVE_MAX_SESSION_GB", "1e3", "is not a whole number"),
         ("HARCHIVE_MAX_SESSION_GB", "9" * 5000, "is not a whole number"),
@@ -66,6 +81,33 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(value):
     with pytest.raises(SettingsError, match="environment variables of their own") as caught:
         Settings.from_environment({"HARCHIVE_LANDING": value})
     assert "secret" not in str(caught.value)
+
+
+WORDS = st.one_of(
+    st.integers(0, 70).map(str), st.sampled_from(["*", "00", "07", "jan", "Feb", "dec", "SUN", "sat", "x"])
+)
+PARTS = st.builds(
+    lambda start, end, step: start + end + step,
+    WORDS,
+    st.one_of(st.just(""), WORDS.map("-{}".format)),
+    st.one_of(st.just(""), st.integers(0, 70).map("/{}".format)),
+)
+FIELDS = st.one_of(st.just("*"), st.lists(PARTS, min_size=1, max_size=3).map(",".join))
+
+
+@given(expression=st.lists(FIELDS, min_size=4, max_size=6).map(" ".join))
+def test_no_time_of_the_sweep_is_taken_that_dagster_refuses(expression):
+    try:
+        Settings.from_environment({"HARCHIVE_NIGHTLY_AT": expression})
+    except SettingsError:
+        return
+    assert is_valid_cron_string(expression)
+
+
+@pytest.mark.parametrize("expression", ["0 2 * * *", "*/15 22-4 1,15 jan-mar MON-fri", "0 2 29 2 *", "5/10 02 * * 7"])
+def test_ordinary_times_of_the_sweep_are_taken(expression):
+    assert Settings.from_environment({"HARCHIVE_NIGHTLY_AT": expression}).nightly_at == expression
+    assert is_valid_cron_string(expression)
 
 
 def test_what_writes_uploads_needs_a_landing_on_this_machine():

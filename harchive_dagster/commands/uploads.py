@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from harchive_dagster.commands.terminal import printable
+from harchive_dagster.errors import SettingsError
 from harchive_dagster.landing.manifest import ENVIRONMENTS, MARKER_KINDS, PLACEMENTS
 from harchive_dagster.settings import Settings
 
@@ -46,6 +47,12 @@ def pack(files: tuple[Path, ...], landing: str | None, move: bool, **said: Any) 
 
     settings = Settings.from_environment()
     uploads = (replace(settings, landing_place=landing) if landing else settings).landing
+    if landing and not uploads.is_dir():
+        raise SettingsError(
+            f"--landing {landing!a} is not a folder.",
+            consequence="Nothing was packed.",
+            mend="Correct it, or make the folder first.",
+        )
     answers = Answers(
         worker_id=said["worker"],
         consent_id=said["consent"],

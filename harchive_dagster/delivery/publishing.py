@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from harchive_dagster.labels.joints import is_plain_joint
 from harchive_dagster.labels.taxonomy import Taxonomy
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import PartitionKey
@@ -78,6 +79,21 @@ def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseud
         position = segments.column_names.index(name)
         segments = segments.set_column(position, segments.schema.field(name), pa.array(values, type=pa.string()))
     return segments
+
+
+def without_free_joints(poses: pa.Table) -> pa.Table:
+    """Poses whose joints have plain names; any other becomes `other_<n>`, by its place among its stream's joints.
+
+    The restricted table keeps the device's names.
+    """
+    frame = poses.select(["session_id", "stream_id", "joint"]).to_pandas()
+    names = frame["joint"].to_numpy(dtype=object, copy=True)
+    for _, stream in frame.groupby(["session_id", "stream_id"], sort=False):
+        joints = sorted(stream["joint"].unique())
+        plain = {joint: joint if is_plain_joint(joint) else f"other_{place}" for place, joint in enumerate(joints)}
+        names[stream.index] = stream["joint"].map(plain)
+    position = poses.column_names.index("joint")
+    return poses.set_column(position, poses.schema.field("joint"), pa.array(names, type=pa.string()))
 
 
 def _mapped(column: pa.ChunkedArray, pseudonym: Callable[[str], str]) -> pa.Array:

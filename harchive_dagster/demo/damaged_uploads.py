@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from harchive_dagster.landing.layout import worker_day_folder
 from harchive_dagster.worker_day import WorkerDay
 
 DAY = WorkerDay(date(2026, 3, 2), "worker-01")
@@ -124,6 +126,10 @@ def _copy_video(upload: Upload) -> None:
     upload.video.write_bytes((upload.folder.parent / WHOLE / "cap.mp4").read_bytes())
 
 
+def _lies_on_another_day_too(upload: Upload) -> None:
+    shutil.copytree(upload.folder, worker_day_folder(upload.landing, OTHER_DAY) / DAMAGED)
+
+
 def _box(content: bytes, name: bytes) -> slice:
     """The content of the first box of a name."""
     start = content.index(name) + 4
@@ -206,6 +212,7 @@ def _zipped(members: Mapping[str, bytes], *, is_link: bool = False) -> Callable[
 def _without_streams(upload: Upload) -> None:
     document = json.loads(upload.manifest.read_text())
     document["files"] = document["files"][:1]
+    document["rig"]["streams"] = []
     upload.manifest.write_text(json.dumps(document))
 
 
@@ -239,7 +246,7 @@ DAMAGES: Mapping[str, tuple[Damage, ...]] = {
         Damage("one bit of the video is another", _flip),
         Damage("the upload of the video stopped early", _kept_share(0.8)),
         Damage("a sparse file of a terabyte", lambda upload: os.truncate(upload.sensor, 2**40)),
-        Damage("the same id on another day", lambda _: None, is_known=True),
+        Damage("the same id on another day", _lies_on_another_day_too, is_known=True),
         Damage("the same video under two ids", _copy_video, is_declared=True),
     ),
     "Video, as it left the camera": (

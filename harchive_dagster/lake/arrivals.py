@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.contract import TableContract
+from harchive_dagster.lake.quarantine import set_aside
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.arrivals import Arrival, arrival_of
 from harchive_dagster.landing.intake import KnownSession
+from harchive_dagster.reasons import Reason
 from harchive_dagster.worker_day import WorkerDay
 
 EMPTY_ARRIVAL = "none"
@@ -55,12 +57,16 @@ def finished_row(lake: Lake, worker_day: WorkerDay, episodes: pa.Table, rejected
 
 
 def known_sessions(lake: Lake) -> dict[str, KnownSession]:
-    """The first accepted recording of every session id: what a second one of that id is a duplicate of."""
+    """The first recording of every session id that was accepted, or whose consent was withdrawn: what a second one is a
+    duplicate of.
+
+    Withdrawn ones as well: the same video under another id must not be published in their place.
+    """
     digests = ["manifest_sha256", "video_sha256"]
     columns = ["session_id", "collected_on", "worker_id", *digests, "ingested_at_utc", "status"]
     rows = lake.read_columns(schemas.SESSIONS, columns).to_pylist()
-    # One that was not accepted is nobody's original.
-    rows = [row for row in rows if row["status"] == "accepted"]
+    # One that was set aside for its faults is nobody's original.
+    rows = [row for row in rows if row["status"] in ("accepted", "withdrawn")]
     newest_first = sorted(rows, key=lambda row: (row["ingested_at_utc"], row["collected_on"]), reverse=True)
     return {
         row["session_id"]: KnownSession(
@@ -144,7 +150,8 @@ def _files(
 def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list[Arrival]:
     """Arrivals whose content did not go through the whole chain, in order; deleted ones included.
 
-    A worker-day is done when the last stage wrote the digest of the arrival it worked on.
+    A worker-day is done when the last stage wrote the digest of the arrival it worked on, unless it set a session aside
+    as the duplicate of one that is gone meanwhile.
 
     Args:
         lake: where the last stage wrote it.
@@ -152,7 +159,6 @@ def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list
         since: worker-days before it are left alone.
     """
     done = finished(lake)
-    left = [arrival for arrival in arrivals if arrival.digest and done.get(arrival.worker_day) != arrival.digest]
     here = {arrival.worker_day for arrival in arrivals if arrival.digest}
     # Not only what is finished: a worker-day that is to be run again, or whose runs failed, has rows as well.
     taken_in = {worker_day for worker_day, _, _ in _files(lake, ledgers.ARRIVALS, "arrival_digest")}
@@ -161,6 +167,29 @@ def unprocessed(lake: Lake, arrivals: Sequence[Arrival], *, since: date) -> list
         for worker_day in done.keys() | taken_in
         if worker_day.collected_on >= since and worker_day not in here and done.get(worker_day) != EMPTY_ARRIVAL
     ]
+    outlived = _outlived_duplicates(lake, gone)
+    left = [
+        arrival
+        for arrival in arrivals
+        if arrival.digest and (done.get(arrival.worker_day) != arrival.digest or arrival.worker_day in outlived)
+    ]
     # Uploads that were deleted from landing: what was published of them has to go as well.
     left += [Arrival(worker_day, EMPTY_ARRIVAL, 0, 0) for worker_day in gone]
     return sorted(left, key=lambda arrival: arrival.worker_day)
+
+
+def _outlived_duplicates(lake: Lake, gone: Collection[WorkerDay]) -> set[WorkerDay]:
+    """Worker-days with a session set aside as the duplicate of another worker-day's, which is no original any more or
+    whose worker-day is gone.
+    """
+    copies = set_aside(lake, stage="uploads", reason=Reason.DUPLICATE_SESSION.value)
+    known = known_sessions(lake) if copies else {}
+    found = set()
+    for copy in copies:
+        first_seen = copy.evidence["first_seen"]
+        original = known.get(copy.evidence.get("session_id", copy.session_id))
+        is_there = original and str(original.worker_day) == first_seen and original.worker_day not in gone
+        # An original of the same worker-day goes through with its copy: nothing changes unless the arrival does.
+        if not is_there and first_seen != str(copy.worker_day):
+            found.add(copy.worker_day)
+    return found

@@ -1,12 +1,15 @@
 """The clocks of one standing session: what its manifest, its video's telemetry and its task say, brought to `sync`."""
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 from harchive_dagster.errors import LandingError, SyncError
 from harchive_dagster.labels.task_catalog import load_task_catalog
 from harchive_dagster.lake.standing import StandingSession
+from harchive_dagster.lake.stream_rows import sharing_clock
 from harchive_dagster.landing.formats.gpmf import frame_telemetry
-from harchive_dagster.landing.streams import read_streams
+from harchive_dagster.landing.formats.protocol import TimeSource
+from harchive_dagster.landing.streams import readings_of, time_source_of
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import FrameObservations
 from harchive_dagster.recording.pose import PoseStream
@@ -37,7 +40,8 @@ def time_session(
         LandingError: a pose file cannot be read.
     """
     picture = CameraRotation(seen.pts_ns, seen.rotation_rad, seen.rotation_inliers)
-    facts = _facts(session, search_s)
+    source_of = cache(partial(time_source_of, session.folder, session.manifest))
+    facts = _facts(session, streams, source_of, search_s)
     try:
         turned = _camera_rotation(session, picture)
     except SyncError as error:
@@ -56,7 +60,8 @@ def time_session(
 
     timings, refusal = session_clocks(streams, align, facts)
     if refusal is None:
-        timings += _pose_timings(session, align, [timing for timing in timings if timing.is_accepted])
+        accepted = [timing for timing in timings if timing.is_accepted]
+        timings += _pose_timings(session, align, accepted, source_of)
     return turned, timings, refusal
 
 
@@ -64,6 +69,7 @@ def _pose_timings(
     session: StandingSession,
     align: Callable[[ImuStream], tuple[ClockAlignment, ...]],
     measured: Sequence[StreamTiming],
+    source_of: Callable[[str], TimeSource],
 ) -> list[StreamTiming]:
     """Timings of poses that turn with the head on a clock of their own, such as a headset's.
 
@@ -72,8 +78,9 @@ def _pose_timings(
     """
     known = {timing.stream.stream_id for timing in measured if timing.clock != DEVICE}
     timings = []
-    for pose, spec, _ in read_streams(session.folder, session.manifest, PoseStream):
-        if spec.placement != HEAD or known & set(session.manifest.sharing_clock_with(spec.stream_id)):
+    for pose, spec, reading in readings_of(session.folder, session.manifest, PoseStream):
+        shared = sharing_clock(session.manifest, spec.stream_id, reading.time_source, known, source_of)
+        if spec.placement != HEAD or shared:
             continue
         turning = head_turning(pose)
         if turning is not None:
@@ -99,16 +106,19 @@ def _camera_rotation(session: StandingSession, picture: CameraRotation) -> Camer
     )
 
 
-def _facts(session: StandingSession, search_s: float) -> SessionFacts:
+def _facts(
+    session: StandingSession, streams: Sequence[ImuStream], source_of: Callable[[str], TimeSource], search_s: float
+) -> SessionFacts:
     manifest = session.manifest
+    ids = [stream.stream_id for stream in streams]
     task = load_task_catalog().tasks.get(manifest.task_id) if manifest.task_id else None
     return SessionFacts(
         started_at=manifest.started_at,
         duration_ns=session.row["duration_ns"],
         sharing={
-            file.stream_id: manifest.sharing_clock_with(file.stream_id)
-            for file in manifest.sensor_files
-            if file.stream_id
+            stream_id: sharing_clock(manifest, stream_id, source_of(stream_id), ids, source_of)
+            for stream_id in ids
+            if manifest.sharing_clock_with(stream_id)  # else no file is read for it
         },
         search_s=search_s,
         readout_ms=manifest.rig.readout_ms,

@@ -3,8 +3,9 @@ column.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,17 +16,19 @@ from harchive_dagster.lake import stream_schemas
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.rows import list_column, session_rows
 from harchive_dagster.lake.standing import StandingSession
-from harchive_dagster.landing.formats.protocol import Dropped
+from harchive_dagster.landing.formats.protocol import Dropped, Reading, TimeSource
 from harchive_dagster.landing.manifest import Manifest, StreamSpec
-from harchive_dagster.landing.streams import read_streams
+from harchive_dagster.landing.streams import readings_of, time_source_of
 from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.recording.tactile import TactileStream
-from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, stream_clock
+from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, counts_from_1970, stream_clock
 from harchive_dagster.worker_day import WorkerDay
 
 NarrowStream: TypeAlias = ImuStream | PoseStream | TactileStream | DepthStream
+
+_POSE_VALUES = ("x_m", "qw")
 
 TABLE_OF: Mapping[type[NarrowStream], TableContract] = {
     ImuStream: stream_schemas.IMU_SAMPLES,
@@ -33,6 +36,9 @@ TABLE_OF: Mapping[type[NarrowStream], TableContract] = {
     TactileStream: stream_schemas.TACTILE_SAMPLES,
     PoseStream: stream_schemas.POSE_SAMPLES,
 }
+
+
+_UNTIMED = "the clock counts from the device's start, and no aligned gyro is known to share it"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,12 @@ class StreamRows:
     contract: TableContract
     rows: pa.Table
     left_out: tuple[Dropped, ...]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a declared stream gave nothing: no sample inside the recording, or none with a value."""
+        values = [name for name in _POSE_VALUES if name in self.rows.column_names]
+        return all(self.rows.column(name).null_count == self.rows.num_rows for name in values or ["t_ns"])
 
 
 def read_stream_rows(
@@ -59,27 +71,66 @@ def read_stream_rows(
         LandingError: a file cannot be read.
     """
     manifest = session.manifest
-    worker_day = WorkerDay(manifest.collected_on, manifest.worker_id)
     specs = {spec.stream_id: spec for spec in manifest.rig.streams}
-    found: Iterator[tuple[NarrowStream, StreamSpec, tuple[Dropped, ...]]] = itertools.chain(
-        ((stream, specs[stream.stream_id], ()) for stream in inertial if stream.stream_id in clocks),
-        read_streams(session.folder, manifest, DepthStream),
-        read_streams(session.folder, manifest, TactileStream),
-        read_streams(session.folder, manifest, PoseStream),
+    source_of = cache(partial(time_source_of, session.folder, manifest))
+    measured = {stream_id: clock.mapping for stream_id, clock in clocks.items() if clock.source != DEVICE}
+    for stream in inertial:
+        if stream.stream_id in clocks:
+            yield _timed(session, stream, specs[stream.stream_id], clocks[stream.stream_id], ())
+    found: Iterator[tuple[NarrowStream, StreamSpec, Reading]] = itertools.chain(
+        readings_of(session.folder, manifest, DepthStream),
+        readings_of(session.folder, manifest, TactileStream),
+        readings_of(session.folder, manifest, PoseStream),
     )
-    for stream, spec, dropped in found:
-        clock = clocks.get(spec.stream_id) or _clock_of(stream, manifest, clocks)
-        rows, outside = stream_rows(worker_day, session.session_id, stream, clock, session.row["duration_ns"])
-        cut = (Dropped("samples", outside, f"outside the recording by the {clock.source} clock"),)
-        yield StreamRows(spec, TABLE_OF[type(stream)], rows, dropped + cut if outside else dropped)
+    for narrow, spec, reading in found:
+        others = sharing_clock(manifest, spec.stream_id, reading.time_source, measured, source_of)
+        clock = clocks.get(spec.stream_id) or stream_clock(
+            int(narrow.t_device_ns[0]),
+            [measured[other] for other in others],
+            manifest.started_at,
+            readout_ms=manifest.rig.readout_ms,
+        )
+        yield _timed(session, narrow, spec, clock, reading.dropped)
 
 
-def _clock_of(stream: NarrowStream, manifest: Manifest, clocks: Mapping[str, StreamClock]) -> StreamClock:
-    """Of a stream that clock alignment does not know."""
-    others = [clocks[other] for other in manifest.sharing_clock_with(stream.stream_id) if other in clocks]
-    sharing = [other.mapping for other in others if other.source != DEVICE]
-    first_ns = int(stream.t_device_ns[0])
-    return stream_clock(first_ns, sharing, manifest.started_at, readout_ms=manifest.rig.readout_ms)
+def _timed(
+    session: StandingSession,
+    stream: NarrowStream,
+    spec: StreamSpec,
+    clock: StreamClock,
+    dropped: tuple[Dropped, ...],
+) -> StreamRows:
+    """A stream by its clock; nothing of it where that clock says nothing of the recording's.
+
+    Inertial streams are past that question: `session_clocks` accepts no such clock of theirs.
+    """
+    worker_day = WorkerDay(session.manifest.collected_on, session.manifest.worker_id)
+    is_timed = clock.source != DEVICE or isinstance(stream, ImuStream) or counts_from_1970(int(stream.t_device_ns[0]))
+    duration_ns = session.row["duration_ns"] if is_timed else 0
+    rows, outside = stream_rows(worker_day, session.session_id, stream, clock, duration_ns)
+    why = f"outside the recording by the {clock.source} clock" if is_timed else _UNTIMED
+    cut = (Dropped("samples", outside, why),)
+    return StreamRows(spec, TABLE_OF[type(stream)], rows, dropped + (cut if outside else ()))
+
+
+def sharing_clock(
+    manifest: Manifest,
+    stream_id: str,
+    source: TimeSource,
+    aligned: Collection[str],
+    source_of: Callable[[str], TimeSource],
+) -> tuple[str, ...]:
+    """Ids of the aligned streams on the very clock of a stream, sorted.
+
+    Args:
+        manifest: which says what is on one hardware clock.
+        stream_id: of the stream.
+        source: of its times.
+        aligned: ids of aligned streams.
+        source_of: gives that of an aligned stream; asked only where it decides.
+    """
+    others = manifest.sharing_clock_with(stream_id, is_one_per_file=source.is_one_per_file)
+    return tuple(other for other in others if other in aligned and source.agrees_with(source_of(other)))
 
 
 def stream_rows(

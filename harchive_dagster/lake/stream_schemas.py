@@ -32,7 +32,7 @@ _IMU_COLUMNS = (
 
 _POSE_COLUMNS = (
     *_PLACED,
-    column("joint", TEXT, "Joint, or the one thing whose pose it is"),
+    column("joint", TEXT, "Joint or thing whose pose it is; published as other_<n> unless it is a plain name"),
     *vector("{axis}_m", "m", "Position in the device's frame; null where not tracked or not given", is_nullable=True),
     *(
         column(f"q{part}", REAL, f"Orientation in the device's frame, {part} of w,x,y,z", is_nullable=True)

@@ -2,14 +2,16 @@
 `formats`.
 """
 
+import os
 import shutil
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from harchive_dagster.errors import LandingError
+from harchive_dagster.errors import LandingError, SettingsError
 from harchive_dagster.landing.archives import open_archive
-from harchive_dagster.landing.formats.mcap_video import extract_video, video_channels
+from harchive_dagster.landing.formats.mcap_video import begun, extract_video, not_written, video_channels
 from harchive_dagster.landing.formats.sensor_logger import camera_videos
 from harchive_dagster.reasons import Reason
 
@@ -46,7 +48,7 @@ def contained_videos(path: Path) -> tuple[str, ...]:
 
 
 def take_out(path: Path, target: Path, name: str = "") -> ContainedVideo:
-    """Write one video into a file of its own, whole or not at all; an older one is replaced.
+    """Write one video into a new file of its own, whole or not at all.
 
     Args:
         path: MCAP file or Sensor Logger archive.
@@ -54,8 +56,33 @@ def take_out(path: Path, target: Path, name: str = "") -> ContainedVideo:
         name: which video; may be empty where there is only one.
 
     Raises:
-        LandingError: there is no such video, several to choose from, or it cannot be taken out.
+        SettingsError: there is no such file, no such video in it, several to choose from, one that cannot be taken
+            out, or a target that is there already or cannot be written.
     """
+    _require_file(path)
+    if os.path.lexists(target):  # it may be the recording itself
+        raise _refused(f"{str(target)!a} is there already.", "Name a file that is not there yet.")
+    try:
+        return _taken_out(path, target, name)
+    except LandingError as error:  # no session is set aside here, as such an error says
+        raise _refused(error.detail, error.mend) from None
+
+
+def _require_file(path: Path) -> None:
+    try:
+        # Asked before opening: a pipe would be waited for without end.
+        problem = None if stat.S_ISREG(path.stat().st_mode) else "is not a regular file"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    if problem:
+        raise _refused(f"{str(path)!a} {problem}.", "Name an MCAP file or an archive of the Sensor Logger app.")
+
+
+def _refused(culprit: str, mend: str) -> SettingsError:
+    return SettingsError(culprit, consequence="Nothing was written.", mend=mend)
+
+
+def _taken_out(path: Path, target: Path, name: str) -> ContainedVideo:
     names = contained_videos(path)
     wanted = [one for one in names if name in ("", one)]
     if len(wanted) != 1:
@@ -78,10 +105,12 @@ def take_out(path: Path, target: Path, name: str = "") -> ContainedVideo:
 
 
 def _copy_member(path: Path, member: str, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
+    partial = begun(target)
     try:
         with open_archive(path) as archive, archive.open(member) as source, partial.open("wb") as copy:
             shutil.copyfileobj(source, copy, 2**20)
         partial.replace(target)
+    except OSError as error:  # the archive's own come as LandingError
+        raise not_written(target, error) from None
     finally:
         partial.unlink(missing_ok=True)

@@ -102,12 +102,16 @@ class Fields:
         values: the object as parsed.
         findings: shared by all objects of the document.
         where: the object's place in the document, such as `rig.streams[0]`; empty at the root.
+        private: names of keys, here and in nested objects, whose values no message repeats: messages reach logs.
     """
 
-    def __init__(self, values: Mapping[Any, Any], findings: Findings, where: str = "") -> None:
+    def __init__(
+        self, values: Mapping[Any, Any], findings: Findings, where: str = "", *, private: Collection[str] = ()
+    ) -> None:
         self.findings = findings
         self._values = values
         self._where = where
+        self._private = private
         self._asked: set[str] = set()
 
     def path(self, key: str) -> str:
@@ -141,7 +145,7 @@ class Fields:
         value = self._get(key, str, "a text")
         if value is None:
             return ""
-        problem = _text_problem(value, pattern, choices, max_length)
+        problem = _text_problem(value, self._shown(key, value), pattern, choices, max_length)
         if problem:
             self.note(key, problem)
             return ""
@@ -157,7 +161,7 @@ class Fields:
         if value is None:
             return low
         if not low <= value <= high:
-            self.note(key, f"is {reprlib.repr(value)}, expected {low} to {high}")
+            self.note(key, f"is {self._shown(key, value)}, expected {low} to {high}")
             return low
         return int(value)
 
@@ -173,7 +177,7 @@ class Fields:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 found.append(self._bounded(f"{key}[{index}]", value, low, high))
             else:
-                self.note(f"{key}[{index}]", f"is {reprlib.repr(value)}, expected a number")
+                self.note(f"{key}[{index}]", f"is {self._shown(key, value)}, expected a number")
         return tuple(found)
 
     def day(self, key: str) -> date:
@@ -183,7 +187,7 @@ class Fields:
             return _NO_DAY
         day = parse_day(value)
         if day is None:
-            self.note(key, f"is {reprlib.repr(value)}, expected a day as YYYY-MM-DD")
+            self.note(key, f"is {self._shown(key, value)}, expected a day as YYYY-MM-DD")
         return day or _NO_DAY
 
     def moment(self, key: str) -> datetime:
@@ -193,7 +197,7 @@ class Fields:
             return _NO_MOMENT
         moment = parse_moment(value)
         if moment is None:
-            self.note(key, f"is {reprlib.repr(value)}, expected an RFC 3339 time with offset")
+            self.note(key, f"is {self._shown(key, value)}, expected an RFC 3339 time with offset")
         return moment or _NO_MOMENT
 
     def texts(self, key: str, *, choices: Collection[str] | None = None) -> tuple[str, ...]:
@@ -201,9 +205,9 @@ class Fields:
         values = self._list(key, min_count=1)
         for index, value in enumerate(values):
             problem = (
-                _text_problem(value, None, choices, 2000)
+                _text_problem(value, self._shown(key, value), None, choices, 2000)
                 if isinstance(value, str)
-                else f"is {reprlib.repr(value)}, expected a text"
+                else f"is {self._shown(key, value)}, expected a text"
             )
             if problem:
                 self.note(f"{key}[{index}]", problem)
@@ -212,16 +216,17 @@ class Fields:
     def mapping(self, key: str) -> "Fields":
         """A nested object."""
         value = self._get(key, dict, "an object")
-        return Fields(value or {}, self.findings if value is not None else Findings(), self.path(key))
+        findings = self.findings if value is not None else Findings()
+        return Fields(value or {}, findings, self.path(key), private=self._private)
 
     def mappings(self, key: str, *, min_count: int = 0) -> "list[Fields]":
         """A list of nested objects."""
         found = []
         for index, value in enumerate(self._list(key, min_count=min_count)):
             if isinstance(value, dict):
-                found.append(Fields(value, self.findings, f"{self.path(key)}[{index}]"))
+                found.append(Fields(value, self.findings, f"{self.path(key)}[{index}]", private=self._private))
             else:
-                self.note(f"{key}[{index}]", f"is {reprlib.repr(value)}, expected an object")
+                self.note(f"{key}[{index}]", f"is {self._shown(key, value)}, expected an object")
         return found
 
     def optional(self, key: str, getter: Callable[[str], T]) -> T | None:
@@ -230,7 +235,7 @@ class Fields:
 
     def _bounded(self, key: str, value: float, low: float, high: float) -> float:
         if not low <= value <= high:
-            self.note(key, f"is {reprlib.repr(value)}, expected {low} to {high}")
+            self.note(key, f"is {self._shown(key, value)}, expected {low} to {high}")
             return low
         return float(value)
 
@@ -250,13 +255,18 @@ class Fields:
             self.note(key, f"is missing, expected {expected}")
             return None
         if not isinstance(value, kind) or isinstance(value, bool):
-            self.note(key, f"is {reprlib.repr(value)}, expected {expected}")
+            self.note(key, f"is {self._shown(key, value)}, expected {expected}")
             return None
         return value
 
+    def _shown(self, key: str, value: Any) -> str:
+        """A wrong value as messages show it; `key` may carry an index."""
+        return "wrong" if key.partition("[")[0] in self._private else reprlib.repr(value)
 
-def _text_problem(value: str, pattern: str | None, choices: Collection[str] | None, max_length: int) -> str | None:
-    shown = reprlib.repr(value)
+
+def _text_problem(
+    value: str, shown: str, pattern: str | None, choices: Collection[str] | None, max_length: int
+) -> str | None:
     if not value.strip():
         return "is empty"
     if len(value) > max_length:

@@ -14,6 +14,8 @@ from harchive_dagster.landing.hashing import HashingFile, sha256_of
 from harchive_dagster.landing.integrity import require_within, verify_files
 from harchive_dagster.landing.layout import list_sessions
 from harchive_dagster.landing.manifest import Manifest, read_manifest
+from harchive_dagster.landing.manifest_checks import require_private_within
+from harchive_dagster.landing.object_store import UnlistableError
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.privacy.consent import ConsentRecord, check_consent, read_consent
 from harchive_dagster.reasons import Reason
@@ -83,7 +85,7 @@ def take_in(
     }
     faults = {session_id: one.fault for session_id, one in examined.items() if one.fault}
     sound = [one.manifest for one in examined.values() if one.manifest and not one.fault]
-    faults |= _copies(sound, worker_day, known_sessions)
+    faults |= _copies(landing, sound, worker_day, known_sessions)
     rows = tuple(one.row(participant_id) for one in examined.values() if one.manifest)
     return Intake(rows, faults, tuple(folder.name for folder in listing.waiting))
 
@@ -125,8 +127,9 @@ class _Examination:
         require_within(self._folder, manifest, self._landing.max_session_bytes)
         self.facts = facts = _probe_whole(self._landing, self._folder, manifest)
         self._require_consent(consent, manifest, duration_ns=facts.duration_ns)
+        require_private_within(manifest.markers, facts.duration_ns)
         _require_known_task(manifest, known_tasks)
-        _require_new(manifest, self._worker_day, self._known)
+        _require_new(self._landing, manifest, self._worker_day, self._known)
 
     def _require_consent(self, consent: ConsentRecord, manifest: Manifest, *, duration_ns: int) -> None:
         check_consent(
@@ -207,8 +210,9 @@ def _require_known_task(manifest: Manifest, known_tasks: frozenset[str]) -> None
         )
 
 
-def _require_new(manifest: Manifest, worker_day: WorkerDay, known: KnownSession | None) -> None:
-    if known is not None and known.worker_day != worker_day:
+def _require_new(landing: Landing, manifest: Manifest, worker_day: WorkerDay, known: KnownSession | None) -> None:
+    is_elsewhere = known is not None and known.worker_day != worker_day
+    if known and is_elsewhere and _is_there(landing, known.worker_day, manifest.session_id):
         raise LandingError(
             Reason.DUPLICATE_SESSION,
             f"session {manifest.session_id!r} was already taken in for {known.worker_day}.",
@@ -217,23 +221,33 @@ def _require_new(manifest: Manifest, worker_day: WorkerDay, known: KnownSession 
         )
 
 
+def _is_there(landing: Landing, worker_day: WorkerDay, session_id: str) -> bool:
+    """Whether an upload that was taken in still lies in the landing: what was moved or deleted has no duplicate."""
+    try:
+        sessions = landing.listing.sessions(worker_day.collected_on, worker_day.worker_id)
+    except UnlistableError:  # nobody knows, and one odd key must not stop another worker-day
+        return True
+    return bool(sessions.get((worker_day.worker_id, session_id)))
+
+
 def _copies(
-    sound: Iterable[Manifest], worker_day: WorkerDay, known_sessions: Mapping[str, KnownSession]
+    landing: Landing, sound: Iterable[Manifest], worker_day: WorkerDay, known_sessions: Mapping[str, KnownSession]
 ) -> dict[str, LandingError]:
-    """Sessions whose video was recorded under another id: the one that was taken in first keeps it, of several new
-    ones the first by id.
+    """Sessions whose video was recorded under another id: the one that was taken in first keeps it while it lies in the
+    landing, of several new ones the first by id.
     """
     never = datetime.max.replace(tzinfo=UTC)
-    claims: dict[str, list[tuple[datetime, WorkerDay, str]]] = {}
-    for session_id, known in known_sessions.items():
-        if known.worker_day != worker_day:
-            claims.setdefault(known.video_sha256, []).append((known.ingested_at_utc, known.worker_day, session_id))
     mine = {manifest.session_id: manifest.video_file.sha256 for manifest in sound}
+    claims: dict[str, list[tuple[datetime, WorkerDay, str]]] = {sha256: [] for sha256 in mine.values()}
+    for session_id, known in known_sessions.items():
+        is_elsewhere = known.worker_day != worker_day and known.video_sha256 in claims
+        if is_elsewhere and _is_there(landing, known.worker_day, session_id):
+            claims[known.video_sha256].append((known.ingested_at_utc, known.worker_day, session_id))
     for session_id, sha256 in mine.items():
         earlier = known_sessions.get(session_id)
         is_known = earlier is not None and (earlier.worker_day, earlier.video_sha256) == (worker_day, sha256)
         since = earlier.ingested_at_utc if earlier and is_known else never
-        claims.setdefault(sha256, []).append((since, worker_day, session_id))
+        claims[sha256].append((since, worker_day, session_id))
     first = {session_id: min(claims[sha256]) for session_id, sha256 in mine.items()}
     return {
         session_id: _copy(session_id, mine[session_id], original, original_day)

@@ -98,8 +98,8 @@ def link_on_path(session_folder: Path, relative: str) -> str | None:
         place = place / part
         try:
             is_link = place.is_symlink()
-        except OSError:  # a name that the file system cannot even look up, such as one of 300 characters
-            is_link = True
+        except OSError:  # cannot be looked up, and so not opened either; whoever tries hears why
+            return None
         if is_link:
             return place.relative_to(session_folder).as_posix()
     return None

@@ -22,10 +22,17 @@ PLACEMENTS = frozenset(
     | {f"{side}_{part}" for side in ("left", "right") for part in ("wrist", "hand", "arm", "ankle")}
 )
 
+_PRIVATE_KEYS = frozenset(
+    {"site", "rig", "serial", "markers", "note"}
+    | {"worker_attributes", "handedness", "height_cm", "age_band", "experience"}
+)
+"""What names a device or a place, was said, or is about a person, and whatever holds such things."""
+
 _MANIFEST_VERSION = 1
 _MAX_FILE_BYTES = 2**50  # a petabyte: no recording, and sums of many stay inside 64 bits
 _MAX_RATE_HZ = 100_000.0  # above any audio or inertial stream
 _MAX_READOUT_MS = 200.0  # a frame at 5 fps, the slowest that is taken
+_MAX_NAME_BYTES = 255  # what file systems give a name, Linux' and most others
 _SHOWN_PROBLEMS = 5
 _KEPT_PROBLEMS = 200
 
@@ -149,10 +156,11 @@ class Manifest:
         """The rig's declaration of the stream that a sensor file carries."""
         return next(stream for stream in self.rig.streams if stream.stream_id == file.stream_id)
 
-    def sharing_clock_with(self, stream_id: str) -> tuple[str, ...]:
-        """Ids of the other streams that the same hardware clock times, sorted.
+    def sharing_clock_with(self, stream_id: str, *, is_one_per_file: bool = True) -> tuple[str, ...]:
+        """Ids of the other streams that the same hardware clock times as far as the manifest tells, sorted.
 
-        Where both streams name a clock, the names decide; else streams in one file share one.
+        Where both streams name a clock, the names decide; else streams in one file share one, unless files of that
+        format may hold several clocks.
         """
         clocks = {stream.stream_id: stream.clock for stream in self.rig.streams}
         paths = {file.stream_id: file.path for file in self.sensor_files}
@@ -160,7 +168,7 @@ class Manifest:
         def is_shared(other: str) -> bool:
             if clocks[stream_id] and clocks[other]:
                 return clocks[stream_id] == clocks[other]
-            return stream_id in paths and paths[stream_id] == paths.get(other)
+            return is_one_per_file and stream_id in paths and paths[stream_id] == paths.get(other)
 
         return tuple(sorted(other for other in clocks if other != stream_id and is_shared(other)))
 
@@ -202,7 +210,7 @@ def read_manifest(session_folder: Path) -> Manifest:
     except ValueError as error:
         raise _invalid(folder, [str(error)]) from None
     findings = Findings()
-    manifest = _parse(Fields(document, findings), sha256)
+    manifest = _parse(Fields(document, findings, private=_PRIVATE_KEYS), sha256)
     problems = [*findings.problems, *contradictions(manifest, folder)]
     if problems:
         raise _invalid(folder, problems)
@@ -305,6 +313,8 @@ def _relative_path(fields: Fields) -> str:
         fields.note("path", f"is {path!r}, which leads out of the session's folder")
     elif pure.as_posix() != path or "\\" in path or any(ord(character) < 32 for character in path):
         fields.note("path", f"is {path!r}, expected a plain relative path with '/' between its parts")
+    elif (longest := max((len(part.encode()) for part in pure.parts), default=0)) > _MAX_NAME_BYTES:
+        fields.note("path", f"has a name of {longest} bytes, at most {_MAX_NAME_BYTES} can be stored")
     elif path in {MANIFEST_NAME, "."}:
         fields.note("path", f"is {path!r}, which cannot be one of the declared files")
     else:

@@ -16,8 +16,8 @@ from harchive_dagster.landing.fields import is_identifier
 from harchive_dagster.landing.inspection import InspectedFile
 from harchive_dagster.landing.layout import MANIFEST_NAME
 from harchive_dagster.landing.manifest import read_manifest
+from harchive_dagster.landing.manifest_checks import require_private_within
 from harchive_dagster.landing.rig_draft import DraftedStream
-from harchive_dagster.landing.upload_check import discreet
 from harchive_dagster.privacy.consent import ConsentRecord
 
 _STAND_IN = "unknown"
@@ -141,8 +141,13 @@ def _markers(texts: Sequence[str], problems: list[str]) -> list[dict[str, Any]]:
     return sorted(markers, key=lambda marker: marker["at_ns"])
 
 
-def manifest_problems(document: dict[str, Any]) -> list[str]:
-    """What its reader says of a manifest, asked in a place of its own: nothing wrong must reach the landing."""
+def manifest_problems(document: dict[str, Any], duration_ns: int | None) -> list[str]:
+    """What its reader says of a manifest, asked in a place of its own: nothing wrong must reach the landing.
+
+    Args:
+        document: the manifest.
+        duration_ns: of the video; None where there is none.
+    """
     videos = [entry for entry in document["files"] if entry["role"] == "video"] or [_STAND_IN_VIDEO]
     others = [entry for entry in document["files"] if entry["role"] != "video"]
     folders = [document["collected_on"], document["worker_id"], document["session_id"]]
@@ -152,9 +157,11 @@ def manifest_problems(document: dict[str, Any]) -> list[str]:
         # How many videos there are, and which tasks, has been said by then.
         (folder / MANIFEST_NAME).write_bytes(as_json(document | {"files": [videos[0], *others], "task_id": None}))
         try:
-            read_manifest(folder)
+            manifest = read_manifest(folder)
+            if duration_ns is not None:
+                require_private_within(manifest.markers, duration_ns)
         except LandingError as error:
-            return [discreet(problem) for problem in error.evidence["problems"]]
+            return list(error.evidence.get("problems") or [error.detail.rstrip(".")])
     return []
 
 

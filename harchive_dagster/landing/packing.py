@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from harchive_dagster.errors import ConsentError, SettingsError
+from harchive_dagster.errors import ConsentError, LandingError, SettingsError
 from harchive_dagster.landing.fields import is_identifier, parse_day, parse_moment
 from harchive_dagster.landing.inspection import InspectedFile, inspect_file
-from harchive_dagster.landing.layout import worker_day_folder
+from harchive_dagster.landing.layout import list_sessions, worker_day_folder
+from harchive_dagster.landing.manifest import read_manifest
 from harchive_dagster.landing.manifest_draft import Answers, RecordingTime, as_json, draft_manifest, manifest_problems
 from harchive_dagster.landing.placing import SourceFile
 from harchive_dagster.landing.rig_draft import draft_streams
@@ -79,17 +80,19 @@ def plan_upload(
     streams = draft_streams(files, answers.placements, answers.without, problems)
     files = [file for file in files if file.video or any(stream.file is file for stream in streams)]
     video = next((file for file in files if file.video), None)
+    duration_ns = video.video.duration_ns if video and video.video else None
     time = _time(answers, video, ZoneInfo(timezone), now, problems)
     consent = _consent(landing, answers.consent_id, problems)
     document = draft_manifest(answers, time, consent, files, streams, problems)
-    problems += manifest_problems(document)
+    problems += manifest_problems(document, duration_ns)
     problems += filter(None, [task_problem(answers.task_id, known_tasks)])
     if consent and time.is_known:
-        problems += _consent_problems(consent, document, time, video, now)
+        problems += _consent_problems(consent, document, time, duration_ns or 0, now)
     session_id = str(document["session_id"])
     if not problems and landing.is_dir():
         others = elsewhere(landing, WorkerDay(time.collected_on, answers.worker_id), session_id)
         problems += [f"session {session_id!r} lies in {other} already" for other in others]
+        problems += _twins(landing, WorkerDay(time.collected_on, answers.worker_id), session_id, document)
     if problems:
         raise SettingsError(
             f"{'; '.join(problems)}.",
@@ -99,6 +102,20 @@ def plan_upload(
     worker_day = WorkerDay(time.collected_on, answers.worker_id)
     remarks = tuple(_remarks(answers, time, video, consent))
     return Plan(worker_day, session_id, as_json(document), tuple(file.source for file in files), remarks)
+
+
+def _twins(landing: Path, worker_day: WorkerDay, session_id: str, document: dict[str, Any]) -> Iterator[str]:
+    """Sessions of the same worker-day that declare the same video; the pipeline would set the second one aside."""
+    mine = next(file["sha256"] for file in document["files"] if file["role"] == "video")
+    for session in list_sessions(landing, worker_day).complete:
+        if session.name == session_id:
+            continue
+        try:
+            other = read_manifest(session)
+        except LandingError:  # said when that one is taken in
+            continue
+        if other.video_file.sha256 == mine:
+            yield f"session {session.name!r} of {worker_day} has the same video already"
 
 
 def _remarks(
@@ -172,9 +189,8 @@ def _consent(landing: Path, consent_id: str, problems: list[str]) -> ConsentReco
 
 
 def _consent_problems(
-    consent: ConsentRecord, document: dict[str, Any], time: RecordingTime, video: InspectedFile | None, now: datetime
+    consent: ConsentRecord, document: dict[str, Any], time: RecordingTime, duration_ns: int, now: datetime
 ) -> Iterator[str]:
-    duration_ns = video.video.duration_ns if video and video.video else 0
     try:
         check_consent(
             consent,

@@ -11,7 +11,6 @@ from harchive_dagster.landing.fields import is_identifier
 from harchive_dagster.landing.formats.protocol import Channel
 from harchive_dagster.landing.inspection import InspectedFile, measured_rate_hz
 from harchive_dagster.landing.manifest import PLACEMENTS, StreamSpec
-from harchive_dagster.landing.upload_check import discreet
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ def draft_streams(
         without: ids of streams to leave out.
         problems: gets a sentence for everything that is wrong.
     """
+    # A file that was refused may be the one that holds it.
+    is_inertial_sought = not problems
     found = _named(files)
     worn_at = _worn_at(placements, problems)
     for stream_id in sorted({*worn_at, *without} - set(found)):
@@ -56,7 +57,7 @@ def draft_streams(
         try:
             rate_hz = measured_rate_hz(file, spec, channel)
         except SessionRejectedError as error:
-            problems.append(discreet(error.detail.rstrip(".")))
+            problems.append(error.detail.rstrip("."))
             continue
         # A manifest is read by people: a thousandth of a hertz is finer than any clock keeps.
         drafted.append(DraftedStream(file, channel, replace(spec, rate_hz=round(rate_hz, 3))))
@@ -65,6 +66,8 @@ def draft_streams(
         problems.append(
             f"where {', '.join(nowhere)} is worn is not known: add {options} ({', '.join(sorted(PLACEMENTS))})"
         )
+    if is_inertial_sought and not any(found[name][1].kind == "imu" for name in set(found) - set(without)):
+        problems.append("there is no inertial stream, and nothing else could put sensors on the camera's clock")
     problems += _doubles([stream.spec for stream in drafted])
     return drafted
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from harchive_dagster.errors import LandingError
-from harchive_dagster.landing.formats.protocol import KIND_OF, Dropped
+from harchive_dagster.landing.formats.protocol import KIND_OF, Dropped, Reading, TimeSource
 from harchive_dagster.landing.formats.registry import read_stream
-from harchive_dagster.landing.manifest import Manifest, StreamSpec
+from harchive_dagster.landing.manifest import Manifest, ManifestFile, StreamSpec
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
@@ -34,12 +34,32 @@ def read_streams(
     Raises:
         LandingError: a file cannot be read.
     """
+    for stream, spec, reading in readings_of(folder, manifest, kind):
+        yield stream, spec, reading.dropped
+
+
+def readings_of(folder: Path, manifest: Manifest, kind: type[S]) -> Iterator[tuple[S, StreamSpec, Reading]]:
+    """As `read_streams`, with everything that reading told."""
     declared = [(file, manifest.stream_of(file)) for file in manifest.sensor_files]
     for file, spec in sorted(declared, key=lambda pair: pair[1].stream_id):
         if spec.kind == KIND_OF[kind]:
-            reading = read_stream(folder / file.path, spec, file_format=file.format, channel=file.channel)
+            reading = _read(folder, file, spec)
             assert isinstance(reading.stream, kind), f"{file.format} gave {type(reading.stream)} for {spec.kind}"
-            yield reading.stream, spec, reading.dropped
+            yield reading.stream, spec, reading
+
+
+def time_source_of(folder: Path, manifest: Manifest, stream_id: str) -> TimeSource:
+    """Whose clock a stream is on that another stage has read: no table keeps it, so its file is read again.
+
+    Raises:
+        LandingError: the file cannot be read.
+    """
+    file = next(file for file in manifest.sensor_files if file.stream_id == stream_id)
+    return _read(folder, file, manifest.stream_of(file)).time_source
+
+
+def _read(folder: Path, file: ManifestFile, spec: StreamSpec) -> Reading:
+    return read_stream(folder / file.path, spec, file_format=file.format, channel=file.channel)
 
 
 def require_inertial(manifest: Manifest) -> None:

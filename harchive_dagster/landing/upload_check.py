@@ -5,7 +5,6 @@ repeated: no marker's note, no serial number, no place.
 """
 
 import difflib
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from harchive_dagster.landing.gate_limits import stream_breaches, upload_breache
 from harchive_dagster.landing.integrity import require_within, verify_files
 from harchive_dagster.landing.layout import MANIFEST_NAME, list_worker_days, worker_day_folder
 from harchive_dagster.landing.manifest import Manifest, ManifestFile, StreamSpec, read_manifest
+from harchive_dagster.landing.manifest_checks import require_private_within
 from harchive_dagster.landing.streams import require_inertial
 from harchive_dagster.privacy.consent import ConsentRecord, check_consent, read_consent
 from harchive_dagster.reasons import Reason
@@ -33,11 +33,6 @@ _LEAST_COVER = 0.8
 
 _RUN_ON_S = 30.0
 """Sensors are switched on before the camera and off after it."""
-
-_PRIVATE_FIELD = re.compile(
-    r"((?:rig|rig\.serial|markers(?:\[\d+\](?:\.note)?)?) )is .*, ((?:expected|which) .*)", re.S
-)
-_QUOTED_ROW = re.compile(r"(Expected \d+ columns, got \d+): .*", re.DOTALL)
 
 
 @dataclass
@@ -68,12 +63,7 @@ class UploadReport:
 
     def refuse(self, reason: Reason, detail: str, mend: str = "") -> None:
         """Note a problem."""
-        self.problems.append(f"{reason}: {discreet(detail)} {mend}".rstrip())
-
-
-def discreet(sentence: str) -> str:
-    """A sentence about an upload without the values that must not be shown: notes, serial numbers, quoted rows."""
-    return _QUOTED_ROW.sub(r"\1", _PRIVATE_FIELD.sub(r"\1is wrong, \2", sentence))
+        self.problems.append(f"{reason}: {detail} {mend}".rstrip())
 
 
 def task_problem(task_id: str | None, known_tasks: Collection[str]) -> str | None:
@@ -157,7 +147,7 @@ def _manifest(report: UploadReport, folder: Path) -> Manifest | None:
         return read_manifest(folder)
     except SessionRejectedError as error:
         problems = error.evidence.get("problems") or [error.detail]
-        report.problems += [f"{error.reason}: {discreet(str(problem))}" for problem in problems]
+        report.problems += [f"{error.reason}: {problem}" for problem in problems]
         report.suspicions.append("nothing else could be checked: the manifest has to be right first")
         return None
 
@@ -206,8 +196,9 @@ def _refusal(
 def _check_recording(report: UploadReport, manifest: Manifest, facts: VideoFacts, now: datetime) -> None:
     for reason, sentence in upload_breaches(manifest, facts, now):
         report.refuse(reason, sentence)
+    report.tried(require_private_within, manifest.markers, facts.duration_ns)
     for marker in manifest.markers:
-        if marker.at_ns > facts.duration_ns:
+        if marker.at_ns > facts.duration_ns and not marker.kind.startswith("private_"):
             report.suspicions.append(
                 f"marker {marker.kind} at {marker.at_ns / 1e9:.3f} s lies after the video's end "
                 f"at {facts.duration_ns / 1e9:.3f} s"

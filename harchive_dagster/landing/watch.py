@@ -59,10 +59,18 @@ class Seen:
             if document.pop("version") != _CURSOR_VERSION:
                 return cls()
             seen = cls(**document)
-        except (ValueError, TypeError, AttributeError, KeyError):
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             return cls()
-        maps = (seen.days, seen.waiting, seen.consents)
-        return seen if all(isinstance(each, dict) for each in maps) and isinstance(seen.looks, int) else cls()
+        return seen if seen._is_sound() else cls()
+
+    def _is_sound(self) -> bool:
+        """Whether every value is of its kind: one that is not would fail this look and, unreplaced, every later one."""
+        maps = (self.days, self.waiting, self.consents)
+        if not all(isinstance(each, dict) for each in maps):
+            return False
+        texts = [*self.days.values(), *self.consents.values()]
+        counts = [*self.waiting.values(), self.looks, 0 if self.finished_version is None else self.finished_version]
+        return all(isinstance(text, str) for text in texts) and all(map(_is_count, counts))
 
     def cursor(self) -> str:
         """As a text, about 40 bytes for each day and consent."""
@@ -193,6 +201,10 @@ def _arrivals(uploads: Uploads, reader: ArrivalReader, worker_days: list[WorkerD
         listed = pool.map(lambda one: uploads.sessions(one.collected_on, one.worker_id), worker_days)
         for worker_day, sessions in zip(worker_days, listed, strict=True):
             yield from reader.read(worker_day.collected_on, sessions)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63  # as far as versions of a Delta table go
 
 
 def _lines(stamps: Sessions | Mapping[str, str]) -> list[str]:

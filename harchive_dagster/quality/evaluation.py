@@ -5,7 +5,7 @@ The library is imported here, inside functions: it takes seconds. Nothing here d
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,28 @@ if TYPE_CHECKING:
 
 _SAMPLE = 5
 """Offending values shown for one rule: enough to see the pattern, few enough to read."""
+_NAMES = ("session_id", "stream_id")
+"""Columns that say which row offends."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One rule that did not hold."""
+    """One rule that did not hold.
+
+    Attributes:
+        rows: each offending row's session_id and stream_id, as far as the frame has them, and what the rule judges.
+        values: a few of the offending ones.
+    """
 
     rule: Rule
-    sessions: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
     count: int
     values: tuple[str, ...]
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Whom it concerns, sorted; nobody where the frame names no sessions or the rule could not be evaluated."""
+        return tuple(sorted({str(row["session_id"]) for row in self.rows}))
 
     def __str__(self) -> str:
         found = f"{self.count} offending, e.g. {', '.join(self.values)}" if self.values else "could not be evaluated"
@@ -76,10 +88,9 @@ def evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Validat
         ],
     )
     batch = batch_definition.get_batch(batch_parameters={"dataframe": frame.reset_index(drop=True)})
-    has_sessions = "session_id" in frame.columns
     result_format: dict[str, Any] = {"result_format": "COMPLETE", "include_unexpected_rows": False}
-    if has_sessions:
-        result_format["unexpected_index_column_names"] = ["session_id"]
+    if "session_id" in frame.columns:
+        result_format["unexpected_index_column_names"] = [name for name in _NAMES if name in frame.columns]
     outcome = batch.validate(suite, result_format=result_format)
     broken = [
         _broken(rules[result.expectation_config.meta["position"]], result)
@@ -102,10 +113,9 @@ def _with_null_guards(rules: Sequence[Rule]) -> list[Rule]:
 
 def _broken(rule: Rule, result: Any) -> Broken:
     found = result.result or {}
-    rows = found.get("unexpected_index_list") or []
-    sessions = sorted({str(row["session_id"]) for row in rows if isinstance(row, dict)})
+    rows = tuple(row for row in found.get("unexpected_index_list") or () if isinstance(row, dict))
     values = [str(value) for value in found.get("unexpected_list", [])[:_SAMPLE]]
-    return Broken(rule, tuple(sessions), int(found.get("unexpected_count", 0)), tuple(values))
+    return Broken(rule, rows, int(found.get("unexpected_count", 0)), tuple(values))
 
 
 def _without_rows(report: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harchive_dagster.errors import SessionRejectedError
-from harchive_dagster.quality.evaluation import Broken, Validation, evaluate
-from harchive_dagster.quality.rules import Suite
+from harchive_dagster.quality.evaluation import Validation, evaluate
+from harchive_dagster.quality.rules import Rule, Suite
 from harchive_dagster.reasons import Reason
 
 if TYPE_CHECKING:
@@ -39,31 +39,33 @@ def judge_sessions(suite: Suite, facts: "pd.DataFrame") -> tuple[list[Rejection]
         facts: one row per session or stream, with `session_id` and every column the session rules name.
 
     Returns:
-        One rejection per session (its first broken rule leads, all are in the evidence), and the validation.
+        One rejection per session (its first broken rule leads, all are in the evidence), and the validation. Figures
+        that keep a rule, of another stream of the session, are not named with those that break it.
     """
     validation = evaluate(f"{suite.stage}.sessions", suite.session_rules, facts)
-    by_session: dict[str, list[Broken]] = {}
+    by_session: dict[str, dict[Rule, list[str]]] = {}
     for broken in validation.broken:
-        for session_id in broken.sessions:
-            by_session.setdefault(session_id, []).append(broken)
+        for row in broken.rows:
+            found = by_session.setdefault(row["session_id"], {})
+            found.setdefault(broken.rule, []).append(_figure(broken.rule, row))
     rejections = []
-    for session_id, brokens in sorted(by_session.items()):
-        first = brokens[0].rule
-        mine = facts[facts["session_id"] == session_id]
-        seen = {
-            rule.name: [str(value) for value in mine[rule.arguments["column"]]]
-            for rule in (broken.rule for broken in brokens)
-        }
+    for session_id, found in sorted(by_session.items()):
+        first = next(iter(found))
         rejections.append(
             Rejection(
                 session_id,
                 first.reason,
-                f"The suite of {suite.stage} expects that {first.meaning}; found {', '.join(seen[first.name])}.",
+                f"The suite of {suite.stage} expects that {first.meaning}; found {', '.join(found[first])}.",
                 expectation=first.name,
-                evidence={"broken": seen},
+                evidence={"broken": {rule.name: figures for rule, figures in found.items()}},
             )
         )
     return rejections, validation
+
+
+def _figure(rule: Rule, row: Mapping[str, Any]) -> str:
+    figure = str(row[rule.arguments["column"]])
+    return f"{figure} in stream {row['stream_id']!r}" if "stream_id" in row else figure
 
 
 def judge_batch(suite: Suite, rows: "pd.DataFrame") -> Validation:

@@ -9,6 +9,8 @@ _MATROSKA = b"\x1a\x45\xdf\xa3"
 _NESTS = {b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"free", b"hoov"}
 """The last two are padding, but FFmpeg looks for a lost index there."""
 
+_INDEXES = {b"moov", b"moof"}
+
 _COUNT_AT = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 """Boxes that say how many samples there are, and where in their content they do (ISO/IEC 14496-12, 8.7.3 and 8.8.8)."""
 
@@ -36,12 +38,15 @@ def index_problem(path: Path | str) -> str | None:
 
 
 def _first_problem(file: BinaryIO, size: int) -> str | None:
-    claimed = 0
+    claimed = media_bytes = 0
+    has_index = False
     for number, (name, start, end) in enumerate(_boxes(file, size)):
         if number == _MAX_BOXES:
             return f"consists of more than {_MAX_BOXES} boxes"
         if name == b"cmov":
             return "has a compressed index, which is not read"
+        has_index = has_index or name in _INDEXES
+        media_bytes += end - start if name == b"mdat" else 0
         if name in _COUNT_AT:
             claimed += _integer(file, start + _COUNT_AT[name], 4)
             # The smallest sample has one byte.
@@ -49,6 +54,9 @@ def _first_problem(file: BinaryIO, size: int) -> str | None:
                 return f"has an index that claims {claimed} samples in a file of {size} bytes"
         if name == b"elst" and (problem := _edit_problem(file, start, end)):
             return problem
+    if media_bytes and not has_index:
+        # Written last by many cameras: one that lost its power has left none.
+        return f"has no index (moov), so none of its {media_bytes} bytes of pictures and sound has a time"
     return None
 
 

@@ -15,7 +15,7 @@ from harchive_dagster.recording.sample_checks import (
 )
 
 JOINT_NAME = "[a-z0-9_]{1,40}"
-"""Joint names are published: what could be a sentence, a name or a serial number must not get through."""
+"""No free text. Which of them a lab sees is decided by `labels.joints`."""
 
 _NORM_TOLERANCE = 0.02
 """Quaternions stored as int16 or half floats are off by under 1e-3; 2 % still tells them from other numbers."""

@@ -13,7 +13,7 @@ from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.sync.alignment import refused
 from harchive_dagster.sync.clock import ClockAlignment, ClockMapping, refusal
 from harchive_dagster.sync.shared_events import align_events
-from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, device_claim
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, counts_from_1970, device_claim
 
 SHARED_METHOD = "shared_clock/1"
 DEVICE_METHOD = "device_time/1"
@@ -157,6 +157,10 @@ def _by_device(stream: ImuStream, session: SessionFacts) -> StreamTiming:
         device_start_ns=int(stream.t_device_ns[0]),
         device_end_ns=int(stream.t_device_ns[-1]) + 1,
     )
+    is_claim = counts_from_1970(int(stream.t_device_ns[0])) or session.is_device_time_ok
+    if not is_claim:
+        detail = "the clock counts from the device's start, and says nothing of the recording's"
+        return StreamTiming(stream, DEVICE, (replace(nothing, detail=f"stream {stream.stream_id!r}: {detail}."),))
     if covered < _COVERED_MIN:
         return StreamTiming(stream, DEVICE, (nothing,))
     taken = replace(nothing, offset_ns=mapping.offset_ns, is_accepted=True, reason=None, detail="")

@@ -57,6 +57,11 @@ class StreamClock:
         return np.asarray(is_held & np.append(True, latest_ns[1:] > latest_ns[:-1]))
 
 
+def counts_from_1970(first_device_ns: int) -> bool:
+    """Whether device time is UTC. Any other counts from the device's start and says nothing of the recording's."""
+    return first_device_ns > _UTC_FROM_NS
+
+
 def stream_clock(
     first_device_ns: int, sharing: Sequence[Clock], started_at: datetime, *, readout_ms: float | None = None
 ) -> StreamClock:
@@ -82,7 +87,7 @@ def device_claim(first_device_ns: int, started_at: datetime, *, readout_ms: floa
         readout_ms: of the camera's rolling shutter. A frame's session time is when its middle row is exposed, as
             measured clocks have it; cameras stamp the first row, and by its clock the middle row is half of this later.
     """
-    zero_ns = _utc_ns(started_at) if first_device_ns > _UTC_FROM_NS else 0
+    zero_ns = _utc_ns(started_at) if counts_from_1970(first_device_ns) else 0
     return ClockMapping(
         offset_ns=-zero_ns - round((readout_ms or 0.0) * 0.5e6),
         drift_ppm=0.0,

@@ -1,5 +1,6 @@
 """The sensor and the sweep on real folders: what arrives is requested once, what is left is requested again."""
 
+import json
 import shutil
 from datetime import UTC, date, datetime
 
@@ -9,8 +10,9 @@ import pytest
 
 from harchive_dagster.definitions import build_defs
 from harchive_dagster.lake import ledgers, schemas
+from harchive_dagster.lake.arrivals import EMPTY_ARRIVAL
 from harchive_dagster.lake.tables import worker_day_key
-from harchive_dagster.landing.arrivals import list_arrivals
+from harchive_dagster.landing.arrivals import Arrival, list_arrivals
 from harchive_dagster.landing.watch import LOOKS_PER_ROUND
 from harchive_dagster.sensors import arrivals
 from harchive_dagster.worker_day import WorkerDay
@@ -136,10 +138,22 @@ def test_a_neighbour_that_is_under_way_is_asked_for_under_its_old_key_so_that_da
 
 @pytest.mark.parametrize(
     "cursor",
-    ["2026-03-02|worker-01 abcdef", "[]", '{"version": 0}', '{"version": 1, "days": 3}', '{"version": 1, "what": {}}'],
+    [
+        "2026-03-02|worker-01 abcdef",
+        "[]",
+        "[" * 100_000,
+        '{"version": 0}',
+        '{"version": 1, "days": 3}',
+        '{"version": 1, "what": {}}',
+        '{"version": 1, "waiting": {"2026-03-02": "x"}}',
+        '{"version": 1, "finished_version": "x"}',
+        '{"version": 1, "finished_version": -7}',
+    ],
 )
 def test_a_cursor_that_cannot_be_read_is_as_good_as_none(house, cursor):
     arrive(house)
+    arrive(house, session_id="s-done", day="2026-03-01")
+    finish(house, list_arrivals(house.landing.listing)[0])
     assert tick(house, cursor).run_requests[0].run_key == tick(house).run_requests[0].run_key
 
 
@@ -244,6 +258,58 @@ def test_uploads_that_were_deleted_are_swept_so_that_nothing_of_them_stays_publi
     shutil.rmtree(folder.parent)
     (request,) = sweep(house)
     assert request.partition_key == "2026-03-02|worker-01"
+
+
+def set_aside_as_duplicate(house, worker_day, session_id, evidence):
+    row = {
+        "collected_on": worker_day.collected_on,
+        "worker_id": worker_day.worker_id,
+        "session_id": session_id,
+        "stage": "uploads",
+        "reason": "duplicate_session",
+        "detail": "-",
+        "expectation": None,
+        "evidence": json.dumps(evidence),
+        "at_utc": datetime.now(UTC),
+        "run_id": "r",
+    }
+    key = {**worker_day_key(worker_day), "stage": "uploads"}
+    house.lake.replace(ledgers.QUARANTINE, key, ledgers.QUARANTINE.conform([row]), run_id="r")
+
+
+FIRST_DAY, SECOND_DAY = (WorkerDay(date(2026, 3, day), "worker-01") for day in (2, 3))
+
+
+@pytest.mark.parametrize("copy_id", ["s-one", "s-copy"], ids=["moved", "copied"])
+def test_what_was_set_aside_as_a_duplicate_is_swept_up_once_its_original_is_gone(house, copy_id):
+    folder = arrive(house)
+    arrive(house, session_id=copy_id, day="2026-03-03")
+    for arrival in list_arrivals(house.landing.listing):
+        finish(house, arrival)
+    taken_in = {"collected_on": FIRST_DAY.collected_on, "worker_id": "worker-01", "session_id": "s-one"}
+    write_session(house, FIRST_DAY, taken_in | {"status": "accepted"})
+    named = {"session_id": "s-one"} if copy_id != "s-one" else {}
+    set_aside_as_duplicate(house, SECOND_DAY, copy_id, {"first_seen": str(FIRST_DAY), **named})
+    assert isinstance(sweep(house), dg.SkipReason)
+
+    shutil.rmtree(folder)
+    assert [request.partition_key for request in sweep(house)] == ["2026-03-02|worker-01", "2026-03-03|worker-01"]
+
+    # The run that emptied the first day left this behind; the second's saw it before, or failed.
+    finish(house, Arrival(FIRST_DAY, EMPTY_ARRIVAL, 0, 0))
+    house.lake.replace(schemas.SESSIONS, worker_day_key(FIRST_DAY), schemas.SESSIONS.empty(), run_id="r")
+    assert [request.partition_key for request in sweep(house)] == ["2026-03-03|worker-01"]
+
+    key = {**worker_day_key(SECOND_DAY), "stage": "uploads"}
+    house.lake.replace(ledgers.QUARANTINE, key, ledgers.QUARANTINE.empty(), run_id="r")
+    assert isinstance(sweep(house), dg.SkipReason)
+
+
+def test_a_copy_of_another_session_of_its_own_worker_day_is_not_requested_every_night(house):
+    arrive(house)
+    finish(house, list_arrivals(house.landing.listing)[0])
+    set_aside_as_duplicate(house, FIRST_DAY, "s-one", {"first_seen": str(FIRST_DAY), "session_id": "s-another"})
+    assert isinstance(sweep(house), dg.SkipReason)
 
 
 def test_a_cap_with_a_wrong_clock_does_not_stop_the_others(house):

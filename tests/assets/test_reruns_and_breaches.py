@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -154,3 +155,17 @@ def test_a_session_id_used_twice_is_refused_the_second_time(house):
     assert house.run(selection=["uploads"]).success
     reasons = {row["collected_on"]: row["reason"] for row in house.lake.read(schemas.SESSIONS).to_pylist()}
     assert reasons == {date(2026, 3, 2): None, date(2026, 3, 3): "duplicate_session"}
+
+
+def test_a_session_that_moved_to_another_day_leaves_the_first_and_is_accepted_on_the_second(house):
+    house.add(session_id="s-moved", duration_s=5.0)
+    second = WorkerDay(date(2026, 3, 3), "worker-01")
+    house.add(session_id="s-moved", duration_s=5.0, collected_on=second.collected_on)
+    for worker_day in (DAY, second):
+        assert house.run(worker_day, selection=["uploads"]).success
+    shutil.rmtree(house.landing.session_folder(DAY, "s-moved"))
+    for worker_day in (second, DAY):
+        assert house.run(worker_day, selection=["uploads"]).success
+    (row,) = house.lake.read(schemas.SESSIONS).to_pylist()
+    assert (row["collected_on"], row["status"]) == (second.collected_on, "accepted")
+    assert house.lake.read(ledgers.QUARANTINE).num_rows == 0

@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import dagster as dg
 import numpy as np
 import pytest
 
@@ -45,6 +46,13 @@ def add_depth(house, clock_ns):
     )
 
 
+def add_pad(house):
+    """A pressure pad whose clock counts from its own start, which nobody can place."""
+    path = house.folder_of(GLOVED) / "pad.csv"
+    path.write_text("t_device_ns,cell_0_0_n\n" + "".join(f"{index * 20_000_000},1.5\n" for index in range(400)))
+    house.declare(path, format="csv", stream_id="pad", placement="left_hand", kind="tactile", rate_hz=50.0)
+
+
 @pytest.fixture(scope="module")
 def day(tmp_path_factory, make_house):
     """One session with everything and private time, and one whose pose file is broken."""
@@ -52,6 +60,7 @@ def day(tmp_path_factory, make_house):
     small = {"has_glove": True, "duration_s": DURATION_S, "has_face": False, "width_px": 320, "height_px": 180}
     truth = house.add(session_id=GLOVED, has_private=True, **small)
     add_depth(house, lambda t_ns: round((t_ns - truth.offset_ns) / (1 + truth.drift_ppm * 1e-6)))
+    add_pad(house)
     house.add(session_id=BROKEN, **small)
     pose = house.folder_of(BROKEN) / "hand.csv"
     pose.write_text(pose.read_text().replace("wrist_qz", "wrist_roll"))
@@ -87,6 +96,16 @@ def test_poses_on_the_gyro_s_clock_are_where_the_hand_was(day):
     np.testing.assert_allclose(found_m, hand_position_m(wrist["t_ns"].to_numpy() / 1e9)[:, 0], atol=3e-3)
     lost = poses[poses["joint"] == "index_tip"]["x_m"].isna().mean()
     assert 0.02 < lost < 0.2
+
+
+def test_a_stream_that_cannot_be_placed_in_time_is_left_out_and_the_check_warns(day):
+    assert "pad" not in set(rows_of(day, stream_schemas.TACTILE_SAMPLES)["stream_id"])
+    (check,) = [c for c in day[1].get_asset_check_evaluations() if c.check_name == "synced_streams_suite"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"Nothing of stream pad of {GLOVED} could be used." in check.description
+    (made,) = day[1].asset_materializations_for_node("synced_streams")
+    left_out = made.metadata["left_out"].value
+    assert any("pad: 400 samples (the clock counts from the device's start" in one for one in left_out)
 
 
 def test_pressure_on_a_wall_clock_is_taken_relative_to_the_start(day):

@@ -10,6 +10,7 @@ from harchive_dagster.delivery.publishing import (
     media_uri,
     publish_media,
     published_copy,
+    without_free_joints,
     without_free_words,
     without_private_time,
 )
@@ -97,6 +98,31 @@ def test_samples_with_several_rows_are_left_out_whole(order):
     assert without_private_time(joints, {"s-one": [(15, 18)]}).column("t_ns").to_pylist() == [
         times_ns[place] for place in order if times_ns[place] != 10
     ]
+
+
+def make_poses(*joints):
+    fixed = {
+        "session_id": "s-one",
+        "stream_id": "hand",
+        "placement": "right_hand",
+        "worker_id": "w1",
+        "clock": "shared",
+    }
+    fixed |= {"collected_on": DAY.collected_on, "t_device_ns": 0, "t_ns": 0}
+    names = stream_schemas.POSE_SAMPLES.schema.names
+    rows = [{name: fixed.get(name) for name in names} | {"joint": joint} for joint in joints]
+    return stream_schemas.POSE_SAMPLES.conform(rows)
+
+
+def test_a_joint_s_name_that_may_mean_a_person_is_not_published():
+    poses = make_poses("index_tip", "ravi_kumar_9845012345", "wrist", "sn_c3461325006789")
+    published_names = without_free_joints(poses).column("joint").to_pylist()
+    assert sorted(published_names) == ["index_tip", "other_1", "other_2", "wrist"]
+
+
+def test_the_same_joint_has_the_same_published_name_in_every_sample():
+    names = without_free_joints(make_poses("wrist", "asha", "wrist", "asha", "joint_3")).column("joint").to_pylist()
+    assert sorted(names) == ["joint_3", "other_0", "other_0", "wrist", "wrist"]
 
 
 def make_touch(clock):

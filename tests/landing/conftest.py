@@ -38,7 +38,6 @@ def manifest_document(**overrides: Any) -> dict[str, Any]:
             "serial": "SN-1",
             "streams": [
                 {"stream_id": "imu_head", "placement": "head", "kind": "imu", "rate_hz": 200.0},
-                {"stream_id": "imu_wrist", "placement": "right_wrist", "kind": "imu", "rate_hz": 100},
             ],
         },
         "files": [

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import pytest
 
 from harchive_dagster.demo.clip import ClipTags, write_clip
 from harchive_dagster.demo.uploads import write_consent
-from harchive_dagster.errors import SettingsError
+from harchive_dagster.errors import SettingsError, StoreError
 from harchive_dagster.landing import intake as module
 from harchive_dagster.landing.intake import Intake, KnownSession, take_in
+from harchive_dagster.landing.object_store import UnlistableError
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.reasons import Reason
 from harchive_dagster.worker_day import WorkerDay
@@ -54,7 +57,7 @@ def upload(landing: Landing, manifest_json: Callable[..., dict[str, Any]], clips
         folder = landing.session_folder(DAY, session_id)
         folder.mkdir(parents=True)
         contents = {"cap.mp4": clips[0] if video is None else video, "imu.csv": b"t_device_ns\n"}
-        document = manifest_json(session_id=session_id, **overrides)
+        document = manifest_json(session_id=session_id, **{"markers": [], **overrides})
         for file in document["files"]:
             content = contents[file["path"]]
             (folder / file["path"]).write_bytes(content)
@@ -104,6 +107,26 @@ def test_a_whole_upload_becomes_a_row_of_measured_figures(landing: Landing, uplo
     assert (row["frame_count"], row["width_px"], row["video_codec"]) == (12, 96, "h264")
     assert row["video_sha256"] == hashlib.sha256(clips[0]).hexdigest()
     assert row["bytes"] == len(clips[0]) + 12
+
+
+@pytest.mark.parametrize(
+    ("start_ns", "end_ns", "late"),
+    [
+        (400_000_000, 2_000_000_000, None),
+        (400_000_000, 400_000_000_000, r"markers\[1\] \(private_end\) is at 400.000 s, beyond the video, .* 1.000 s"),
+        (3_000_000_000_000, 4_000_000_000_000, r"markers\[0\] \(private_start\) is at 3000.000 s; markers\[1\]"),
+    ],
+)
+def test_private_time_beyond_the_video_is_not_taken_for_nothing(
+    landing: Landing, upload: Upload, start_ns: int, end_ns: int, late: str | None
+) -> None:
+    pair = [{"at_ns": start_ns, "kind": "private_start"}, {"at_ns": end_ns, "kind": "private_end"}]
+    upload("ses-001", markers=pair)
+    intake = taken_in(landing)
+    assert reasons(intake) == ({"ses-001": "manifest_invalid"} if late else {})
+    for fault in intake.faults.values():
+        assert late is not None
+        assert re.search(late, fault.detail)
 
 
 def damaged(video: bytes) -> bytes:
@@ -260,6 +283,7 @@ def test_a_copy_takes_the_place_of_an_original_that_was_deleted_or_is_not_sound(
 
 def test_a_video_of_another_worker_day_is_a_copy_if_that_one_was_first(landing: Landing, upload: Upload) -> None:
     upload("ses-002")
+    put_elsewhere(landing, "ses-001")
     intake = taken_in(landing)
     (row,) = intake.rows
     for apart, expected in ((-1, {"ses-002": "duplicate_session"}), (1, {})):
@@ -288,8 +312,67 @@ def test_different_videos_are_no_copies(landing: Landing, upload: Upload, clips:
     assert not taken_in(landing).faults
 
 
+def put_elsewhere(landing: Landing, session_id: str) -> Path:
+    folder = landing.session_folder(OTHER_DAY, session_id)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("original", ["ses-001", "ses-002"])
+@pytest.mark.parametrize("is_folder_left", [True, False])
+def test_a_recording_that_moved_and_a_copy_whose_original_was_removed_are_no_duplicates(
+    landing: Landing, upload: Upload, clips: list[bytes], original: str, is_folder_left: bool
+) -> None:
+    upload("ses-001")
+    folder = put_elsewhere(landing, original)
+    video_sha256 = hashlib.sha256(clips[0]).hexdigest()
+    known = {original: KnownSession(OTHER_DAY, "0" * 64, video_sha256, NOW - timedelta(days=1))}
+    assert reasons(taken_in(landing, known)) == {"ses-001": "duplicate_session"}
+    (folder / "manifest.json").unlink()
+    if not is_folder_left:
+        folder.rmdir()
+    assert not taken_in(landing, known).faults
+
+
+def test_whether_the_original_is_there_is_asked_of_the_landing_and_not_of_what_was_fetched(
+    landing: Landing, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Store:
+        def sessions(self, *asked: object) -> dict[tuple[str, str], str]:
+            assert asked == (OTHER_DAY.collected_on, OTHER_DAY.worker_id)
+            return {(OTHER_DAY.worker_id, "ses-001"): "a stamp"}
+
+    upload("ses-001")
+    known = {"ses-001": KnownSession(OTHER_DAY, "0" * 64, "1" * 64, NOW)}
+    monkeypatch.setattr(Landing, "listing", Store())
+    assert reasons(taken_in(landing, known)) == {"ses-001": "duplicate_session"}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(UnlistableError, nullcontext()), (StoreError, pytest.raises(StoreError))]
+)
+def test_an_original_that_cannot_be_asked_for_is_not_taken_for_gone(
+    landing: Landing,
+    upload: Upload,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[StoreError],
+    outcome: AbstractContextManager[object],
+) -> None:
+    class Store:
+        def sessions(self, *_: object) -> None:
+            raise error("It cannot be listed.", consequence="-", mend="-")
+
+    upload("ses-001")
+    known = {"ses-001": KnownSession(OTHER_DAY, "0" * 64, "1" * 64, NOW)}
+    monkeypatch.setattr(Landing, "listing", Store())
+    with outcome:
+        assert reasons(taken_in(landing, known)) == {"ses-001": "duplicate_session"}
+
+
 def test_the_same_id_in_two_worker_days_is_a_duplicate(landing: Landing, upload: Upload) -> None:
     upload("ses-001")
+    put_elsewhere(landing, "ses-001")
     known = {"ses-001": KnownSession(OTHER_DAY, "0" * 64, "1" * 64, NOW)}
     (fault,) = taken_in(landing, known).faults.values()
     assert fault.reason is Reason.DUPLICATE_SESSION

@@ -92,6 +92,8 @@ def test_a_file_that_holds_several_streams_is_declared_once_for_each(
 ) -> None:
     document = manifest_json()
     video, imu = document["files"]
+    worn = {"stream_id": "imu_wrist", "placement": "right_wrist", "kind": "imu", "rate_hz": 100}
+    document["rig"]["streams"].append(worn)
     telemetry = video | {"role": "sensor", "format": "gpmf", "stream_id": "imu_wrist", "channel": "imu"}
     (session_folder / "manifest.json").write_text(json.dumps(document | {"files": [video, imu, telemetry]}))
     manifest = read_manifest(session_folder)
@@ -116,8 +118,8 @@ STREAMS = {
     "depth_alone": ("depth.zip", "depth", None),
     "gps_phone": ("glove.bin", "gps", "phone"),
     "imu_phone": ("phone.zip", "imu", "phone"),
-    "pose_unrecorded": (None, "pose", None),
-    "touch_unrecorded": (None, "tactile", None),
+    "audio_unrecorded": (None, "audio", None),
+    "gps_unrecorded": (None, "gps", None),
 }
 """File, kind and clock of each stream."""
 
@@ -130,7 +132,7 @@ STREAMS = {
         ("depth_alone", ()),
         ("gps_phone", ("imu_phone", "pose_glove", "touch_glove")),
         ("imu_phone", ("gps_phone",)),
-        ("pose_unrecorded", ()),
+        ("audio_unrecorded", ()),
     ],
 )
 def test_streams_share_a_clock_by_its_name_or_by_lying_in_one_file(
@@ -147,7 +149,10 @@ def test_streams_share_a_clock_by_its_name_or_by_lying_in_one_file(
         sensor | {"path": path, "stream_id": name} for name, (path, _, _) in STREAMS.items() if path
     ]
     (session_folder / "manifest.json").write_text(json.dumps(document))
-    assert read_manifest(session_folder).sharing_clock_with(stream_id) == others
+    manifest = read_manifest(session_folder)
+    assert manifest.sharing_clock_with(stream_id) == others
+    named = {name for name, (_, _, clock) in STREAMS.items() if clock and clock == STREAMS[stream_id][2]}
+    assert set(manifest.sharing_clock_with(stream_id, is_one_per_file=False)) == named - {stream_id}
 
 
 @pytest.mark.parametrize("kind", ["pose", "tactile", "depth"])
@@ -159,6 +164,82 @@ def test_two_streams_of_a_published_kind_are_not_worn_at_one_place(
     document["rig"]["streams"] += [twin | {"stream_id": "one"}, twin | {"stream_id": "two"}]
     assert f"two {kind} streams are worn at 'left_hand'" in _refusal(session_folder, json.dumps(document)).detail
 
+
+def _with_sensors(document: Document, kinds: str, *files: tuple[str, str]) -> Document:
+    """One stream of each kind, with one file each, given as path and channel."""
+    places = iter(sorted(PLACEMENTS))
+    document["rig"]["streams"] = [
+        {"stream_id": f"stream_{number}", "placement": next(places), "kind": kind, "rate_hz": 60.0}
+        for number, kind in enumerate(kinds.split())
+    ]
+    video, sensor = document["files"]
+    document["files"] = [video] + [
+        sensor | {"path": path, "stream_id": f"stream_{number}", "channel": channel or None}
+        for number, (path, channel) in enumerate(files)
+    ]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("kinds", "files", "problem"),
+    [
+        (
+            "imu pose pose",
+            [("imu.csv", ""), ("rig.mcap", "/head"), ("rig.mcap", "/head")],
+            "channel '/head' of file 'rig.mcap' is declared for two streams of kind 'pose'",
+        ),
+        ("imu imu", [("a.csv", ""), ("a.csv", "")], "'a.csv' holds 2 streams of kind 'imu', and not each names its"),
+        ("imu imu", [("a.csv", ""), ("a.csv", "b")], "'a.csv' holds 2 streams of kind 'imu', and not each names its"),
+        ("imu imu", [("a.csv", "a"), ("a.csv", "b")], None),
+        ("imu pose", [("a.csv", "a"), ("a.csv", "a")], None),
+        ("imu pose", [("a.csv", ""), ("a.csv", "")], None),
+        ("imu imu", [("a.csv", "a"), ("b.csv", "a")], None),
+    ],
+)
+def test_one_channel_is_not_two_streams_of_a_kind(
+    session_folder: Path,
+    manifest_json: Callable[..., Document],
+    kinds: str,
+    files: list[tuple[str, str]],
+    problem: str | None,
+) -> None:
+    content = json.dumps(_with_sensors(manifest_json(), kinds, *files))
+    if problem:
+        assert problem in _refusal(session_folder, content).detail
+    else:
+        (session_folder / "manifest.json").write_text(content)
+        assert len(read_manifest(session_folder).sensor_files) == len(files)
+
+
+SECRETS: list[tuple[str, Any]] = [
+    ("site", "SECRET street"),
+    ("rig", ["SECRET"]),
+    ("rig.serial", 53414352455),
+    ("rig.serial", ["SECRET"]),
+    ("rig.serial", "SECRET\0"),
+    ("markers", {"SECRET": 1}),
+    ("markers.0", "SECRET"),
+    ("markers.3.note", ["SECRET"]),
+    ("markers.3.note", "SECRET\ud800"),
+    ("worker_attributes", "SECRET"),
+    ("worker_attributes", {"height_cm": "171 cm, SECRET"}),
+    ("worker_attributes", {"height_cm": 53414352455}),
+    ("worker_attributes", {"handedness": "SECRET"}),
+    ("worker_attributes", {"age_band": ["SECRET"]}),
+    ("worker_attributes", {"experience": {"SECRET": 1}}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), SECRETS)
+def test_what_is_private_is_named_and_never_repeated(
+    session_folder: Path, manifest_json: Callable[..., Document], path: str, value: Any
+) -> None:
+    error = _refusal(session_folder, json.dumps(_set(copy.deepcopy(manifest_json()), path, value)))
+    assert " is wrong, " in error.detail
+    assert not [said for said in (str(error), json.dumps(error.evidence)) if "SECRET" in said or "534143" in said]
+
+
+HEAD = {"stream_id": "imu_head", "placement": "head", "kind": "imu", "rate_hz": 200.0}
 
 BAD_VALUES = [
     ("manifest_version", 2, "manifest_version is 2"),
@@ -186,8 +267,13 @@ BAD_VALUES = [
     ("rig.readout_ms", -1, "readout_ms is -1"),
     ("rig.readout_ms", 201, "readout_ms is 201"),
     ("rig.readout_ms", "fast", "readout_ms is"),
-    ("rig.streams.1.placement", "head", "two imu streams are worn at 'head'"),
-    ("rig.streams.1.stream_id", "imu_head", "declares stream 'imu_head' more than once"),
+    ("rig.streams", [HEAD, HEAD | {"stream_id": "imu_cap"}], "two imu streams are worn at 'head'"),
+    ("rig.streams", [HEAD, HEAD | {"placement": "chest"}], "declares stream 'imu_head' more than once"),
+    (
+        "rig.streams",
+        [HEAD, HEAD | {"stream_id": "glove", "placement": "left_hand"}],
+        "'glove' is of kind 'imu' and",
+    ),
     ("files", [], "files has 0 entries"),
     ("files.0", "cap.mp4", r"files\[0\] is 'cap.mp4', expected an object"),
     ("files.0.role", "sensor", "must name its stream"),
@@ -201,11 +287,12 @@ BAD_VALUES = [
     ("files.0.path", "cap\u0000.mp4", "cannot be stored as text"),
     ("files.0.path", "cap\n.mp4", "expected a plain relative path"),
     ("files.0.path", "manifest.json", "cannot be one of the declared files"),
+    ("files.0.path", f"raw/{'ä' * 150}.mp4", r"files\[0\]\.path has a name of 304 bytes, at most 255 can be stored"),
     ("files.0.path", ".", "cannot be one of the declared files"),
     ("files.0.bytes", -1, "bytes is -1"),
     ("files.0.bytes", 1.5, "bytes is 1.5"),
     ("files.0.sha256", "abc", "sha256 is 'abc'"),
-    ("markers", {}, "markers is {}"),
+    ("markers", {}, "markers is wrong, expected a list"),
     ("markers.0.at_ns", 2**63, "at_ns is 9223372036854775808"),
     ("markers.0.at_ns", 5_000_000_000, "markers are not sorted"),
     ("markers.0.kind", "private_start", "was already started"),
@@ -213,7 +300,7 @@ BAD_VALUES = [
     ("markers.4.kind", "step", "task time started at 1000000000 ns is never ended"),
     ("markers.2.at_ns", 2_000_000_000, "not after its start"),
     ("markers.3.note", "\ud800", "cannot be stored as text"),
-    ("worker_attributes", {"height_cm": 1.7}, "height_cm is 1.7"),
+    ("worker_attributes", {"height_cm": 1.7}, "height_cm is wrong, expected 50 to 260"),
     ("worker_attributes", {"name": "Asha"}, "'name' is not a known key"),
     ("makers", [], "'makers' is not a known key"),
 ]

@@ -184,6 +184,13 @@ def test_everything_that_is_wrong_is_said_at_once(recording, landing, tmp_path):
         (["cap.mp4", "imu.csv"], {"worker_id": "worker-02"}, "given by 'worker-01', the recording is by 'worker-02'"),
         (["cap.mp4", "imu.csv"], {"worker_id": "../../etc"}, r"worker_id is '\.\./\.\./etc'"),
         (["cap.mp4", "imu.csv"], {"max_bytes": 50_000}, "bytes, and one session may have 50000"),
+        (["cap.mp4"], {"placements": ()}, "there is no inertial stream"),
+        (["cap.mp4", "imu.csv"], {"placements": (), "without": ("imu",)}, "there is no inertial stream"),
+        (
+            ["cap.mp4", "imu.csv"],
+            {"markers": ("private_start@1500", "private_end@2500")},
+            r"markers\[0\] \(private_start\) is at 1500\.000 s; .* beyond the video, which lasts 2\.000 s",
+        ),
         (["cap.mp4", "imu.csv"], {"task_id": "dance"}, "task 'dance' is not in the task catalogue; there is chop_veg"),
     ],
 )
@@ -247,6 +254,16 @@ def test_a_video_of_a_camera_without_a_clock_needs_a_start(recording, landing, t
     with pytest.raises(SettingsError, match=message):
         plan([video, recording / "imu.csv"], landing)
     packed([video, recording / "imu.csv"], landing, started_at="2026-03-02T10:00:00+05:30")
+
+
+def test_a_video_that_lies_in_the_worker_day_already_is_refused_under_another_id(recording, landing):
+    files = [recording / "cap.mp4", recording / "imu.csv"]
+    packed(files, landing, session_id="s-one")
+    (landing / "2026-03-02" / "worker-01" / "s-broken").mkdir()
+    (landing / "2026-03-02" / "worker-01" / "s-broken" / "manifest.json").write_text("{")
+    assert plan(files, landing, session_id="s-one").session_id == "s-one"
+    with pytest.raises(SettingsError, match=r"session 's-one' of 2026-03-02\|worker-01 has the same video already"):
+        plan(files, landing, session_id="s-two")
 
 
 def test_a_session_that_lies_in_another_worker_day_is_refused(recording, landing):

@@ -1,6 +1,7 @@
 """Short looks at a large landing: nothing that changes there is missed, whatever the looks leave out."""
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -205,6 +206,47 @@ def test_days_outside_the_window_take_no_place_among_the_recent_ones() -> None:
     seen = looked(shelf, Seen()).seen
     shelf.put(2, text="- corrected")
     assert [one.worker_day.collected_on for one in looked(shelf, seen).changed] == [FIRST + timedelta(2)]
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(10**45), 10**45), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("ab"), inner, max_size=2)),
+    max_leaves=5,
+)
+A_DAY = st.sampled_from([FIRST.isoformat(), "2026-01-02", CONSENT, "no day"])
+FIELDS = st.fixed_dictionaries(
+    {"version": st.just(1)},
+    optional={
+        "days": st.one_of(JSON, st.dictionaries(A_DAY, st.one_of(JSON, st.just("0" * 16)))),
+        "waiting": st.one_of(JSON, st.dictionaries(A_DAY, JSON)),
+        "consents": st.one_of(JSON, st.dictionaries(A_DAY, JSON)),
+        "looks": JSON,
+        "finished_version": JSON,
+    },
+)
+
+
+@given(document=st.one_of(JSON, FIELDS))
+def test_no_cursor_whatever_it_holds_stops_a_look(document: object) -> None:
+    shelf = Shelf({f"consents/{CONSENT}": "given"})
+    for day in range(5):
+        shelf.put(day)
+    seen = Seen.from_cursor(json.dumps(document))
+    assert seen.finished_version is None or seen.finished_version in range(2**63)
+    after = looked(shelf, seen).seen
+    assert sum(after.waiting.values()) == 0
+    assert Seen.from_cursor(after.cursor()) == after
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"version":1,"days":' + '{"a":' * 5_000 + "1" + "}" * 5_001])
+def test_a_cursor_that_is_nested_without_end_is_as_good_as_none(deep: str) -> None:
+    assert Seen.from_cursor(deep) == Seen()
+
+
+@pytest.mark.parametrize("version", ["x", 5.5, [], -7, int("1" * 40), True])
+def test_a_cursor_with_a_version_that_no_table_has_is_as_good_as_none(version: object) -> None:
+    cursor = json.dumps({"version": 1, "looks": 3, "finished_version": version})
+    assert Seen.from_cursor(cursor) == Seen()
 
 
 def test_the_cursor_is_small() -> None:

@@ -46,6 +46,15 @@ def test_the_first_broken_rule_leads_and_all_are_evidence():
     assert len(rejection.evidence["broken"]) == 2
 
 
+def test_only_the_offending_stream_is_named_and_not_its_sound_neighbour():
+    facts = make_facts(session_id=["one"] * 3, stream_id=["head", "wrist", "hand"], rate=[1.0, 0.25, 3.0])
+    (rejection,), _ = judge_sessions(SUITE, facts)
+    assert rejection.detail.endswith("found 0.25 in stream 'wrist', 3.0 in stream 'hand'.")
+    assert rejection.evidence == {
+        "broken": {"ExpectColumnValuesToBeBetween(rate)": ["0.25 in stream 'wrist'", "3.0 in stream 'hand'"]}
+    }
+
+
 @pytest.mark.parametrize("missing", [None, float("nan")])
 def test_a_figure_that_was_not_measured_does_not_pass(missing):
     rejections, validation = judge_sessions(SUITE, make_facts(rate=[1.0, missing, 1.0]))

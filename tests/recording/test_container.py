@@ -90,13 +90,16 @@ def test_what_is_no_video_is_unreadable(tmp_path, content, match):
     assert "cap.mp4" in error.detail
 
 
-def test_a_file_without_its_index_is_unreadable(make_clip, panning):
+def test_a_file_without_its_index_says_what_is_lost(make_clip, panning):
     path = make_clip(panning(5))
     content = path.read_bytes()
     start = content.index(b"moov") - 4
     size = int.from_bytes(content[start : start + 4], "big")
     path.write_bytes(content[:start] + content[start + size :])
-    assert _rejected(path).reason is Reason.VIDEO_UNREADABLE
+    error = _rejected(path)
+    assert error.reason is Reason.VIDEO_UNREADABLE
+    media_start, media_end = _box(content, b"mdat")
+    assert f"has no index (moov), so none of its {media_end - media_start - 8} bytes" in error.detail
 
 
 def test_a_recording_without_a_video_track_is_unreadable(tmp_path):

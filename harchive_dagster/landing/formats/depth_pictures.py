@@ -6,7 +6,7 @@ The archive holds the PNGs, `timestamps.csv` (columns `file`, `t_device_ns`) and
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.errors import RecordingError
+from harchive_dagster.errors import LandingError, RecordingError
 from harchive_dagster.landing.archives import Archive, looks_like_zip, open_archive
 from harchive_dagster.landing.fields import INT64_MAX
+from harchive_dagster.landing.formats.csv_columns import header_names, read_columns
 from harchive_dagster.landing.formats.depth_counts import (
     MAX_PICTURE_PX,
     MILLIMETRE_M,
@@ -25,7 +26,14 @@ from harchive_dagster.landing.formats.depth_counts import (
     figures,
     png_size,
 )
-from harchive_dagster.landing.formats.protocol import Channel, Dropped, Reading, choose_channel, unreadable
+from harchive_dagster.landing.formats.protocol import (
+    MAX_UNPACKED_BYTES,
+    Channel,
+    Dropped,
+    Reading,
+    choose_channel,
+    unreadable,
+)
 from harchive_dagster.landing.formats.tabular_kinds import TIME_COLUMN, ColumnError, column
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.recording.container import open_video, video_stream
@@ -40,6 +48,10 @@ _FILE_COLUMN = "file"
 _MAX_TIMESTAMPS_BYTES = 32 * 2**20  # a line of 160 bytes for as many pictures as an archive may hold
 _UNIT = "depth.json"
 _MAX_UNIT_BYTES = 4096
+
+_MAX_TOTAL_PX = 4 * MAX_UNPACKED_BYTES
+"""An hour of 640 x 480 at 30 a second. Pictures of something real take more than two bits a pixel packed, so that an
+archive of them reaches its bound in bytes first; those of nothing would be decoded for hours."""
 
 _CHANNEL = Channel("", "depth")
 
@@ -105,26 +117,22 @@ def _lists_pictures(archive: Archive) -> bool:
     if member is None:
         return False
     with archive.open(member) as file:
-        first_line = file.readline(1000).decode("utf-8-sig", errors="replace")
-    return {_FILE_COLUMN, TIME_COLUMN} <= {name.strip().strip('"') for name in first_line.split(",")}
+        first_line = file.readline(1000)
+    return {_FILE_COLUMN, TIME_COLUMN} <= set(header_names(io.BytesIO(first_line)))
 
 
 def _listed(archive: Archive, stream: StreamSpec) -> tuple[list[str], NDArray[np.int64]]:
     """Members and times, as the list has them."""
     import pyarrow as pa
-    from pyarrow import csv
 
     listing = archive.find(_TIMESTAMPS) or _TIMESTAMPS
     raw = io.BytesIO(archive.read(listing, at_most_bytes=_MAX_TIMESTAMPS_BYTES))
-    options = csv.ConvertOptions(column_types={_FILE_COLUMN: pa.string(), TIME_COLUMN: pa.int64()})
+    types = {_FILE_COLUMN: pa.string(), TIME_COLUMN: pa.int64()}
     try:
-        table = csv.read_csv(raw, convert_options=options)
+        table = read_columns(raw, types.get)
         t_device_ns, files = column(table, TIME_COLUMN), _files(table)
-    except (pa.ArrowException, ColumnError, ValueError) as error:
-        words = next(iter(str(error).splitlines()), type(error).__name__)
-        raise unreadable(
-            archive.path, stream, f"holds {listing[:80]!a}, which cannot be used: {words[:200]!a}"
-        ) from None
+    except ColumnError as error:
+        raise unreadable(archive.path, stream, f"holds {listing[:80]!a}, which {error}") from None
     folder = listing[: -len(_TIMESTAMPS)]
     names = [folder + file for file in files]
     absent = next((name for name in names if name not in archive.sizes), None)
@@ -135,9 +143,8 @@ def _listed(archive: Archive, stream: StreamSpec) -> tuple[list[str], NDArray[np
 
 
 def _files(table: "pa.Table") -> list[str]:
-    count = table.column_names.count(_FILE_COLUMN)
-    if count != 1 or table.column(_FILE_COLUMN).null_count:
-        raise ColumnError(f"has column {_FILE_COLUMN!r} {count} times, or with empty cells")
+    if _FILE_COLUMN not in table.column_names or table.column(_FILE_COLUMN).null_count:
+        raise ColumnError(f"has no column {_FILE_COLUMN!r}, or one with empty cells")
     files: list[str] = table.column(_FILE_COLUMN).to_pylist()
     return files
 
@@ -157,20 +164,30 @@ def _unit_m(archive: Archive, stream: StreamSpec) -> float:
     return float(unit_m)
 
 
-def _pictures(archive: Archive, stream: StreamSpec, names: Iterable[str]) -> Iterator[NDArray[np.uint16]]:
+def _pictures(archive: Archive, stream: StreamSpec, names: Sequence[str]) -> Iterator[NDArray[np.uint16]]:
+    total_px = 0
     for name in names:
-        problem = f"holds {name[:80]!a}, which is no 16-bit gray PNG of at most {MAX_PICTURE_PX} pixels"
         with archive.open(name) as member:
-            start = member.read(PNG_START_BYTES)
-            height, width = png_size(start)
-            px = height * width
-            # Packed pixels never take much more than the pixels themselves; the rest would be other things.
-            if not 0 < px <= MAX_PICTURE_PX or archive.sizes[name] > 4 * px + 2**16:
-                raise unreadable(archive.path, stream, problem)
-            picture = decoded_png(start + member.read())
+            height, width = png_size(member.read(PNG_START_BYTES))
+        px = height * width
+        # Packed pixels never take much more than the pixels themselves; the rest would be other things.
+        if not 0 < px <= MAX_PICTURE_PX or archive.sizes[name] > 4 * px + 2**16:
+            raise _no_picture(archive, stream, name)
+        total_px += px
+    if total_px > _MAX_TOTAL_PX:
+        problem = f"holds pictures of {total_px} pixels together, at most {_MAX_TOTAL_PX} are read"
+        raise unreadable(archive.path, stream, problem)
+    for name in names:
+        with archive.open(name) as member:
+            picture = decoded_png(member.read())
         if picture is None:
-            raise unreadable(archive.path, stream, problem)
+            raise _no_picture(archive, stream, name)
         yield picture
+
+
+def _no_picture(archive: Archive, stream: StreamSpec, name: str) -> LandingError:
+    problem = f"holds {name[:80]!a}, which is no 16-bit gray PNG of at most {MAX_PICTURE_PX} pixels"
+    return unreadable(archive.path, stream, problem)
 
 
 def _begins_as_matroska(path: Path) -> bool:

@@ -10,7 +10,8 @@ A channel is a topic. What is read, by its messages:
 
 JSON layouts are in `json_messages`. Samples are in the order of their log times. Their time is the message's own stamp,
 or else the publish time, or else the log time: the first that is set in every message and always increases. What was
-passed over for that is in `dropped`. Flat JSON messages have a time column and no other time.
+passed over for that is in `dropped`, what was taken in `time_source`. Flat JSON messages have a time column, which is
+their stamp, and no other time.
 """
 
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ from harchive_dagster.landing.formats import json_messages, mcap_pictures, ros_m
 from harchive_dagster.landing.formats.mcap_container import Topic, batches_of, first_payloads, is_mcap, topics_of
 from harchive_dagster.landing.formats.mcap_records import ContentError, words
 from harchive_dagster.landing.formats.mcap_samples import joined, reading_of, with_record_times
-from harchive_dagster.landing.formats.protocol import Channel, Reading, choose_channel, damaged, unreadable
-from harchive_dagster.landing.formats.tabular_kinds import KINDS, ColumnError
+from harchive_dagster.landing.formats.protocol import Channel, Reading, TimeSource, choose_channel, damaged, unreadable
+from harchive_dagster.landing.formats.tabular_kinds import KINDS, ColumnError, check_width
 from harchive_dagster.landing.manifest import StreamSpec
 
 
@@ -113,8 +114,9 @@ def _reading(path: Path, found: _Found, stream: StreamSpec) -> Reading:
 def _flat_reading(path: Path, found: _Found, names: list[str], stream: StreamSpec) -> Reading:
     import pyarrow as pa
 
+    check_width(len(names))
     tables = [json_messages.flat_table(found.kind, names, batch.payloads) for batch in batches_of(path, found.topic)]
-    return Reading(KINDS[found.kind].build(pa.concat_tables(tables), stream))
+    return Reading(KINDS[found.kind].build(pa.concat_tables(tables), stream), time_source=TimeSource.STAMP)
 
 
 MCAP = McapReader()

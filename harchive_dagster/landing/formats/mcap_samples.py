@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from harchive_dagster.landing.formats.mcap_container import Batch
 from harchive_dagster.landing.formats.mcap_records import ContentError
-from harchive_dagster.landing.formats.protocol import Dropped, Reading, Stream
+from harchive_dagster.landing.formats.protocol import Dropped, Reading, Stream, TimeSource
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
@@ -90,25 +90,31 @@ def reading_of(samples: Samples, stream: StreamSpec) -> Reading:
     samples, dropped = _with_fix(samples) if stream.kind == "gps" else (samples, ())
     if not len(samples):
         raise ContentError(f"has no sample left: {'; '.join(map(str, dropped))}")
-    time_ns, untimed = device_time(samples)
-    return Reading(_BUILDERS[stream.kind](samples, time_ns, stream), (*dropped, *untimed))
+    time_ns, source, untimed = device_time(samples)
+    return Reading(_BUILDERS[stream.kind](samples, time_ns, stream), (*dropped, *untimed), source)
 
 
-def device_time(samples: Samples) -> tuple[NDArray[np.int64], tuple[Dropped, ...]]:
+def device_time(samples: Samples) -> tuple[NDArray[np.int64], TimeSource, tuple[Dropped, ...]]:
     """The sample times: the messages' own stamps, or when they were published, or when they were logged.
 
     The first of these that is never zero and always increases; a stamp is the sensor's own time, the others have the
     jitter of the way to the recorder. Where none does, the first that is there, for the stream to refuse.
+
+    Publish times that are the log times are the recorder's: it writes those where it knows no others (MCAP
+    specification, Message).
     """
     names = {STAMP: "header stamps", _PUBLISH: "publish times", _LOG: "log times"}
+    sources = {STAMP: TimeSource.STAMP, _PUBLISH: TimeSource.PUBLISH, _LOG: TimeSource.LOG}
+    if np.array_equal(samples.columns[_PUBLISH], samples.columns[_LOG]):
+        sources[_PUBLISH] = TimeSource.LOG
     candidates = {name: samples.columns[name] for name in names if name in samples.columns}
     left_out: list[Dropped] = []
     for name, times in candidates.items():
         if (times > 0).all() and (times < 2**63).all() and (times[1:] > times[:-1]).all():
-            return times.astype(np.int64), tuple(left_out)
+            return times.astype(np.int64), sources[name], tuple(left_out)
         left_out.append(Dropped(names[name], len(times), "they are not set, or do not increase"))
     present = [times for times in candidates.values() if (times > 0).any() and (times < 2**63).all()]
-    return (present or [np.zeros(len(samples))])[0].astype(np.int64), ()
+    return (present or [np.zeros(len(samples))])[0].astype(np.int64), TimeSource.STAMP, ()
 
 
 def _imu(samples: Samples, time_ns: NDArray[np.int64], stream: StreamSpec) -> Stream:

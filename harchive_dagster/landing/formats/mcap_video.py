@@ -1,5 +1,6 @@
 """Compressed video in MCAP messages, put into an MP4 as it is. No picture is decoded; no sensor topic is read here."""
 
+import errno
 import io
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.errors import LandingError
+from harchive_dagster.errors import LandingError, SettingsError
 from harchive_dagster.landing.formats.mcap_container import Topic, batches_of, is_mcap, topics_of
 from harchive_dagster.landing.formats.mcap_pictures import Picture, holds_video, picture_of
 from harchive_dagster.landing.formats.mcap_records import ContentError, words
@@ -29,6 +30,9 @@ _PARAMETER_SETS = {"h264": frozenset({7, 8}), "hevc": frozenset({32, 33, 34})}
 _KEY_PICTURES = {"h264": frozenset({5}), "hevc": frozenset(range(16, 22))}
 _PICTURES = {"h264": frozenset(range(1, 6)), "hevc": frozenset(range(32))}
 """NAL unit types: ITU-T H.264 table 7-1, H.265 table 7-1."""
+
+_TARGET_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What only writing can run into."""
 
 _NAL_UNIT = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 
@@ -82,20 +86,46 @@ def extract_video(path: Path, channel: str, target: Path) -> ExtractedVideo:
 
     Raises:
         LandingError: VIDEO_UNREADABLE, the topic is no video, or cannot be put into an MP4.
+        SettingsError: the target cannot be written.
     """
     import av
 
-    partial = target.with_name(f".{target.name}.partial")
+    partial = begun(target)
     try:
         topic = _video_topic(path, channel)
         time_ns, dropped = _times(path, topic)
         report = _written(path, topic, time_ns, partial)
         partial.replace(target)
     except (ContentError, OSError, MemoryError, av.FFmpegError) as error:
+        if isinstance(error, OSError) and error.errno in _TARGET_FAULTS:
+            raise not_written(target, error) from None
         raise _unreadable(path, channel, words(error)) from None
     finally:
         partial.unlink(missing_ok=True)
     return ExtractedVideo(report.frame_count, report.first_time_ns, (*dropped, *report.dropped))
+
+
+def begun(target: Path) -> Path:
+    """A hidden empty file beside the target, which takes its name when it is whole.
+
+    Raises:
+        SettingsError: there can be none.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.touch()
+    except OSError as error:
+        raise not_written(target, error) from None
+    return partial
+
+
+def not_written(target: Path, error: OSError) -> SettingsError:
+    """What keeps a video's file from being written; the recording is not at fault."""
+    return SettingsError(
+        f"{str(target)!a} cannot be written: {error.strerror}.",
+        consequence="Nothing was written.",
+        mend="Name a file in a folder that can be written, on a disk with room.",
+    )
 
 
 def _video_topic(path: Path, channel: str) -> Topic:
@@ -127,7 +157,8 @@ def _times(path: Path, topic: Topic) -> tuple[NDArray[np.int64], tuple[Dropped, 
     log_ns = np.concatenate(logged)
     if (log_ns[1:] < log_ns[:-1]).any():
         raise ContentError("has pictures that are not in the order of their log times")
-    return device_time(joined(parts))
+    time_ns, _, dropped = device_time(joined(parts))
+    return time_ns, dropped
 
 
 def _written(path: Path, topic: Topic, time_ns: NDArray[np.int64], target: Path) -> ExtractedVideo:

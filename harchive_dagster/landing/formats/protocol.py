@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -67,12 +68,38 @@ class Dropped:
         return f"{self.count} {self.what} ({self.why})"
 
 
+class TimeSource(Enum):
+    """Whose clock a stream's device times are of. Streams whose sources do not agree never share a clock."""
+
+    DEVICE = "device"
+    """The one device that wrote the file: all its streams are timed alike."""
+
+    STAMP = "stamp"
+    """Whoever made the message: each topic of a file may have its own clock."""
+
+    PUBLISH = "publish"
+    """The publisher of the message, on whichever machine it ran."""
+
+    LOG = "log"
+    """The recorder, when the message came in: all topics of a file are timed alike."""
+
+    @property
+    def is_one_per_file(self) -> bool:
+        """Whether two streams of one file that have this source are on one clock, without anybody saying so."""
+        return self in (TimeSource.DEVICE, TimeSource.LOG)
+
+    def agrees_with(self, other: "TimeSource") -> bool:
+        """Whether times of both can be of one clock: a stamp is a device's own time, when a message came is not."""
+        return self is other or {self, other} == {TimeSource.DEVICE, TimeSource.STAMP}
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What one channel of one file gave: the stream, and what was left out of it."""
+    """What one channel of one file gave: the stream, what was left out of it, and whose clock it is on."""
 
     stream: Stream
     dropped: tuple[Dropped, ...] = ()
+    time_source: TimeSource = TimeSource.DEVICE
 
 
 class FormatReader(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harchive_dagster.landing.formats.csv_columns import header_names, read_columns
 from harchive_dagster.landing.formats.protocol import (
     MAX_SAMPLES,
     MAX_UNPACKED_BYTES,
@@ -13,14 +14,18 @@ from harchive_dagster.landing.formats.protocol import (
     damaged,
     unreadable,
 )
-from harchive_dagster.landing.formats.tabular_kinds import KINDS, TIME_COLUMN, WHOLE_COLUMNS, ColumnError
+from harchive_dagster.landing.formats.tabular_kinds import (
+    KINDS,
+    TIME_COLUMN,
+    WHOLE_COLUMNS,
+    ColumnError,
+    check_type,
+    check_width,
+)
 from harchive_dagster.landing.manifest import StreamSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_MAX_HEADER_BYTES = 1_000_000
-"""Names of a tactile array of 256 x 256 cells; one block of Arrow's CSV reader, which the header must fit into."""
 
 
 class _Tabular:
@@ -69,20 +74,20 @@ class CsvReader(_Tabular):
         """The names in the first line; none where it is no text."""
         try:
             with path.open("rb") as file:
-                first_line = file.readline(_MAX_HEADER_BYTES)
-            return [name.strip().strip('"') for name in first_line.decode("utf-8-sig").split(",")]
-        except (OSError, UnicodeDecodeError):
+                return header_names(file)
+        except OSError:
             return []
 
     def _load(self, path: Path, is_mine: Callable[[str], bool]) -> "pa.Table":
         import pyarrow as pa
-        from pyarrow import csv
 
-        types = {name: pa.int64() if name in WHOLE_COLUMNS else pa.float64() for name in self._column_names(path)}
-        options = csv.ConvertOptions(column_types={name: kind for name, kind in types.items() if is_mine(name)})
-        table = csv.read_csv(path, convert_options=options)
-        # By position: names may repeat, which is judged later; one that is not UTF-8 fails here.
-        return table.select([i for i, name in enumerate(table.column_names) if is_mine(name)])
+        def type_of(name: str) -> pa.DataType | None:
+            if not is_mine(name):
+                return None
+            return pa.int64() if name in WHOLE_COLUMNS else pa.float64()
+
+        with path.open("rb") as file:
+            return read_columns(file, type_of)
 
 
 class ParquetReader(_Tabular):
@@ -106,13 +111,23 @@ class ParquetReader(_Tabular):
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
-            if file.metadata.num_rows > MAX_SAMPLES:
-                raise ValueError(f"it claims {file.metadata.num_rows} samples, at most {MAX_SAMPLES} are read")
-            names = [name for name in file.schema_arrow.names if is_mine(name)]
-            claimed_bytes = file.metadata.num_rows * len(names) * 8
+            check_width(len(file.schema_arrow))
+            mine = [field for field in file.schema_arrow if is_mine(field.name)]
+            for field in mine:
+                # Before reading: a column of texts in a dictionary unpacks to a thousand times what is claimed here.
+                check_type(field.name, field.type)
+                if "." in field.name:  # which would also read a struct's field of that name
+                    raise ColumnError(f"has column {field.name[:80]!r}, which has a dot in its name")
+            metadata = file.metadata
+            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+            if rows > MAX_SAMPLES:
+                raise ColumnError(f"claims {rows} samples, at most {MAX_SAMPLES} are read")
+            # Of all columns: pyarrow aborts the process where a single column's own entry is damaged.
+            claimed_bytes = max(rows * len(mine) * 8, sum(group.total_byte_size for group in groups))
             if claimed_bytes > MAX_UNPACKED_BYTES:
-                raise ValueError(f"it claims {claimed_bytes} bytes, at most {MAX_UNPACKED_BYTES} are read")
-            table = file.read(columns=names)
+                raise ColumnError(f"claims {claimed_bytes} bytes, at most {MAX_UNPACKED_BYTES} are read")
+            table = file.read(columns=[field.name for field in mine])
             return table.select([i for i, name in enumerate(table.column_names) if is_mine(name)])
 
 

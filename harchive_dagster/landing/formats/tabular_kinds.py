@@ -1,6 +1,7 @@
 """What a table of each kind of stream must hold, and the stream made of it. How a table is loaded is in `tabular`.
 
-One row is one sample; every table has `t_device_ns`. Columns that no kind claims are not even read.
+One row is one sample; every table has `t_device_ns`. Columns that the kind does not claim are neither converted nor
+kept; Parquet's are not even read.
 
 - imu: `accel_{x,y,z}_m_s2`, `gyro_{x,y,z}_rad_s`, and `mag_{x,y,z}_ut` where there is a magnetometer.
 - pose: for each joint `<joint>_{x,y,z}_m`, `<joint>_q{w,x,y,z}`, or both, and `<joint>_confidence` where the device
@@ -27,6 +28,10 @@ from harchive_dagster.recording.tactile import TactileStream
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MAX_COLUMNS = 20_000
+"""A tactile array of 128 x 128 cells, and more joints than anybody has. Every column costs some hundred bytes for each
+block of rows, however few its cells: many would make a small file large in memory."""
 
 TIME_COLUMN = "t_device_ns"
 UTC_COLUMN = "utc_ns"
@@ -65,22 +70,48 @@ def column(table: "pa.Table", name: str, *, may_be_empty: bool = False) -> NDArr
     """
     import pyarrow as pa
 
-    count = table.column_names.count(name)
-    if count != 1:
-        raise ColumnError(f"has column {name!r} {count} times, expected once")
-    values = table.column(name)
-    is_time = name in WHOLE_COLUMNS
-    is_unread = pa.types.is_null(values.type) and may_be_empty  # a column that is empty throughout
-    if not (pa.types.is_integer(values.type) or (pa.types.is_floating(values.type) and not is_time) or is_unread):
-        expected = "int64" if is_time else "float64"
-        raise ColumnError(f"has column {name!r} of type {values.type}, expected {expected}")
+    # By the schema's own index: to look through all names for each of them takes minutes for an array of 128 x 128.
+    positions = table.schema.get_all_field_indices(name)
+    if len(positions) != 1:
+        raise ColumnError(f"has column {name[:80]!r} {len(positions)} times, expected once")
+    values = table.column(positions[0])
+    check_type(name, values.type)
     if values.null_count and not may_be_empty:
-        raise ColumnError(f"has {values.null_count} empty cells in column {name!r}")
+        raise ColumnError(f"has {values.null_count} empty cells in column {name[:80]!r}")
+    is_time = name in WHOLE_COLUMNS
     try:
         array: NDArray[Any] = values.cast(pa.int64() if is_time else pa.float64()).to_numpy()
     except pa.ArrowInvalid:
-        raise ColumnError(f"has values in column {name!r} that do not fit") from None
+        raise ColumnError(f"has values in column {name[:80]!r} that do not fit") from None
     return array
+
+
+def check_width(count: int) -> None:
+    """Refuse tables of too many columns.
+
+    Raises:
+        ColumnError: there are more than `MAX_COLUMNS`.
+    """
+    if count > MAX_COLUMNS:
+        raise ColumnError(f"has {count} columns, at most {MAX_COLUMNS} are read")
+
+
+def check_type(name: str, found: "pa.DataType") -> None:
+    """Refuse what is no plain number: int64 is expected for times, float64 for every other.
+
+    A column that is empty throughout may have no type; whether it may be empty is not judged here.
+
+    Raises:
+        ColumnError: with both types.
+    """
+    import pyarrow as pa
+
+    is_time = name in WHOLE_COLUMNS
+    is_number = pa.types.is_integer(found) or (pa.types.is_floating(found) and not is_time)
+    if not (is_number or pa.types.is_null(found)):
+        expected = "int64" if is_time else "float64"
+        # A nested type's own words go through all its fields.
+        raise ColumnError(f"has column {name[:80]!r} of type {str(found)[:80]}, expected {expected}")
 
 
 def columns(table: "pa.Table", names: tuple[str, ...], *, may_be_empty: bool = False) -> NDArray[np.float64]:
@@ -93,7 +124,7 @@ class TabularKind:
     """How one kind of stream lies in a table.
 
     Attributes:
-        is_mine: whether a column belongs to the kind; others are not even read.
+        is_mine: whether a column belongs to the kind; others are passed over.
         is_marked_by: whether a table with these column names holds the kind.
         build: the stream out of the table; raises ColumnError or LandingError.
     """

@@ -233,7 +233,7 @@ def test_damaged_recordings_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise_reader, [_write(tmp_path, 10)], 12)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_recordings_leave_the_library_standing(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import LandingError
+from harchive_dagster.landing.formats import depth_pictures
 from harchive_dagster.landing.formats.depth_pictures import DEPTH_PICTURES, DEPTH_VIDEO
 from harchive_dagster.landing.formats.protocol import Channel
 from harchive_dagster.landing.formats.registry import probe, read_stream
@@ -149,7 +150,14 @@ def test_pictures_that_are_not_listed_are_left_out_and_counted(tmp_path: Path) -
         ({"timestamps.csv": None}, "has no timestamps.csv with the columns file, t_device_ns"),
         ({"timestamps.csv": b"file,time\na,1\n"}, "has no timestamps.csv with the columns"),
         ({"timestamps.csv": b"file,t_device_ns\n"}, "has 0 samples"),
-        ({"timestamps.csv": b"file,t_device_ns\ndepth/000001.png,soon\n"}, "'timestamps.csv', which cannot be used"),
+        (
+            {"timestamps.csv": b"file,t_device_ns\ndepth/000001.png,soon\n"},
+            "'timestamps.csv', which cannot be read: row 2 has a cell in column 't_device_ns' that is no int64",
+        ),
+        (
+            {"timestamps.csv": b"file,t_device_ns\ndepth/000001.png,1,2\n"},
+            "'timestamps.csv', which cannot be read: row 2 has 3 columns, expected 2",
+        ),
         ({"timestamps.csv": b"file,t_device_ns\ndepth/000001.png,1\n,2\n"}, "which it does not hold"),
         ({"timestamps.csv": b"file,file,t_device_ns\na,a,1\n"}, "has column 'file' 2 times"),
         ({"timestamps.csv": _listing(["depth/000001.png"] * 2, [1, 2])}, "lists a picture twice"),
@@ -169,6 +177,18 @@ def test_an_archive_whose_pictures_cannot_be_used_is_refused(
     with pytest.raises(LandingError, match=problem) as caught:
         _depth(_archive(tmp_path, changed=changed))
     assert caught.value.reason is Reason.SENSOR_UNREADABLE
+
+
+def test_an_archive_of_more_pixels_than_are_worth_decoding_is_refused_before_the_first_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _archive(tmp_path)
+    monkeypatch.setattr(depth_pictures, "_MAX_TOTAL_PX", 5 * 160)
+    assert len(_depth(path)) == 5
+    monkeypatch.setattr(depth_pictures, "_MAX_TOTAL_PX", 5 * 160 - 1)
+    monkeypatch.setattr(depth_pictures, "decoded_png", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(LandingError, match="holds pictures of 800 pixels together, at most 799 are read"):
+        _depth(path)
 
 
 def test_times_that_go_back_are_refused(tmp_path: Path) -> None:
@@ -260,7 +280,7 @@ def test_thousands_of_damaged_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise, _seeds(tmp_path)[seeds], count)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("exercise", "seeds"), [(exercise_archive, "archive"), (exercise_picture, "picture"), (exercise_video, "video")]
 )

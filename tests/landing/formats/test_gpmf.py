@@ -632,7 +632,7 @@ def test_two_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise, _seeds(tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

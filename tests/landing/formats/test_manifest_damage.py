@@ -59,7 +59,7 @@ def test_two_thousand_damaged_documents_are_read_or_refused(
     survive_mutations(exercise, [_seed(tmp_path, exercise, manifest_json())])
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("exercise", [exercise_manifest, exercise_consent])
 def test_fifty_thousand_damaged_documents_are_read_or_refused(

@@ -198,7 +198,7 @@ def test_five_hundred_damaged_depth_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise_depth, _seeds(tmp_path), 500)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_depth_files_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

@@ -14,7 +14,7 @@ from harchive_dagster.landing.formats import mcap_container
 from harchive_dagster.landing.formats.mcap_recording import MCAP
 from harchive_dagster.landing.formats.mcap_records import MAGIC
 from harchive_dagster.landing.formats.mcap_samples import nanoseconds
-from harchive_dagster.landing.formats.protocol import Reading
+from harchive_dagster.landing.formats.protocol import Reading, TimeSource
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.imu import ImuStream
@@ -132,10 +132,15 @@ def test_flat_json_has_the_columns_and_the_time_of_our_own_tables(tmp_path: Path
     names = [f"{what}_{axis}_{unit}" for what, unit in (("gyro", "rad_s"), ("accel", "m_s2")) for axis in "xyz"]
     rows = [{"t_device_ns": 17 + n, "note": "x", **dict.fromkeys(names, n + 1)} for n in range(50)]
     reading = _read(_json(tmp_path / "a.mcap", rows, chunk_size=500))
-    assert reading.dropped == ()
+    assert (reading.dropped, reading.time_source) == ((), TimeSource.STAMP)
     np.testing.assert_array_equal(reading.stream.t_device_ns, np.arange(50) + 17)
     assert isinstance(reading.stream, ImuStream)
     np.testing.assert_array_equal(reading.stream.accel_m_s2[:, 2], np.arange(50) + 1.0)
+
+
+def test_flat_json_of_more_columns_than_any_array_has_is_refused(tmp_path: Path) -> None:
+    row = {"t_device_ns": 1} | {f"cell_0_{place}": 1 for place in range(20_000)}
+    _refuses(_json(tmp_path / "a.mcap", [row] * 2), "has 20001 columns, at most 20000 are read", kind="tactile")
 
 
 def _topic_messages(kind: str) -> list[dict[str, Any]]:
@@ -263,6 +268,23 @@ def test_log_times_are_the_last_resort(tmp_path: Path) -> None:
     assert [one.what for one in reading.dropped] == ["header stamps", "publish times"]
 
 
+@pytest.mark.parametrize(
+    ("has_stamps", "published_after_ns", "source"),
+    [
+        (True, 5, TimeSource.STAMP),
+        (False, 5, TimeSource.PUBLISH),
+        (False, None, TimeSource.LOG),
+        (False, JITTER_NS, TimeSource.LOG),  # the recorder knew no publish time, and wrote its own
+    ],
+)
+def test_a_reading_says_whose_clock_its_times_are_of(
+    tmp_path: Path, has_stamps: bool, published_after_ns: int | None, source: TimeSource
+) -> None:
+    published = [0 if published_after_ns is None else time_ns + published_after_ns for time_ns in _times(20)]
+    messages = _imus() if has_stamps else [_imu(0, n) for n in range(20)]
+    assert _read(_json(tmp_path / "a.mcap", messages, publish_times=published)).time_source is source
+
+
 def test_time_that_increases_nowhere_is_refused(tmp_path: Path) -> None:
     messages = [_imu(START_NS, n) for n in range(20)]
     path = _json(tmp_path / "a.mcap", messages, log_times=[START_NS] * 20)
@@ -364,7 +386,7 @@ def test_a_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise_mcap, _seeds(tmp_path), 1_000)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

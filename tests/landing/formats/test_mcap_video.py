@@ -265,7 +265,7 @@ def test_five_hundred_damaged_videos_end_in_an_mp4_or_a_refusal(
     survive_mutations(exercise_video, _seeds(tmp_path), 500)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_videos_end_in_an_mp4_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

@@ -380,7 +380,7 @@ def test_a_thousand_damaged_ros_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise_ros, _seeds(tmp_path), 1_000)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 def test_fifty_thousand_damaged_ros_files_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]]
 ) -> None:

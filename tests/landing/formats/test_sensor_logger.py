@@ -424,7 +424,7 @@ def test_thousands_of_damaged_files_end_in_streams_or_a_refusal(
     survive_mutations(exercise, _seeds(tmp_path)[seeds], count)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("exercise", "seeds"), [(exercise_export, "export"), (exercise_rows, "rows")])
 def test_fifty_thousand_damaged_files_end_in_streams_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]], exercise: Callable[[Path], None], seeds: str

@@ -102,6 +102,38 @@ def test_a_table_that_is_no_imu_stream_is_unreadable(
         raise error
 
 
+@pytest.mark.parametrize(
+    ("secret_row", "problem"),
+    [
+        ("12.971599,home\n", "cannot be read: row 3 has 2 columns, expected 7."),
+        ("1,2,3,4,5,6,7,12.971599,home\n", "cannot be read: row 3 has 9 columns, expected 7."),
+        (
+            "1,12.971599 home,3,4,5,6,7\n",
+            "cannot be read: row 3 has a cell in column 'accel_x_m_s2' that is no double.",
+        ),
+        ("12.971599,2,3,4,5,6,7\n", "cannot be read: row 3 has a cell in column 't_device_ns' that is no int64."),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_said_without_what_its_rows_hold(
+    tmp_path: Path, secret_row: str, problem: str
+) -> None:
+    path = _write(tmp_path, _table(1), "csv")
+    with path.open("a") as file:
+        file.write(secret_row)
+    error = _refusal(path)
+    assert error.detail.endswith(problem)
+    assert "12.97" not in f"{error} {error.evidence}"
+    assert "home" not in f"{error} {error.evidence}"
+
+
+def test_cells_of_other_columns_are_not_even_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "imu.csv"
+    names = [TIME_COLUMN, *ACCEL_COLUMNS, *GYRO_COLUMNS]
+    rows = [",".join([str(n)] * len(names)).encode() + b",\xff\xfe not UTF-8\n" for n in range(3)]
+    path.write_bytes(b"\n".join([",".join([*names, "note"]).encode(), b"".join(rows)]))
+    assert read_imu(path).gyro_rad_s[:, 2].tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 @pytest.mark.parametrize("second_ns", [0, -5])
 def test_device_time_that_does_not_increase_is_refused(tmp_path: Path, file_format: str, second_ns: int) -> None:
@@ -172,7 +204,7 @@ def test_two_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise, [_write(tmp_path, _table(40, has_mag=True), file_format)])
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("exercise", "file_format"), [(exercise_csv, "csv"), (exercise_parquet, "parquet")])
 def test_fifty_thousand_damaged_files_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]], exercise: Callable[[Path], None], file_format: str

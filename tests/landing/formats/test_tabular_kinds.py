@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
 from harchive_dagster.errors import LandingError
-from harchive_dagster.landing.formats import tabular
+from harchive_dagster.landing.formats import tabular, tabular_kinds
 from harchive_dagster.landing.formats.registry import probe, read_stream
 from harchive_dagster.landing.formats.tabular import CSV, PARQUET
 from harchive_dagster.landing.formats.tabular_kinds import TIME_COLUMN
@@ -200,12 +200,93 @@ def test_a_table_that_is_no_place_is_unreadable(
 def test_a_small_parquet_file_that_claims_more_than_a_host_holds_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path, tactile_table(), "parquet")  # 7 columns of 8 bytes a row
-    monkeypatch.setattr(tabular, "MAX_UNPACKED_BYTES", COUNT * 7 * 8)
+    path = write(tmp_path, tactile_table(), "parquet")
+    packed_bytes = parquet.read_metadata(path).row_group(0).total_byte_size
+    monkeypatch.setattr(tabular, "MAX_UNPACKED_BYTES", packed_bytes)
     assert len(PARQUET.read(path, spec("tactile")).stream) == COUNT
-    monkeypatch.setattr(tabular, "MAX_UNPACKED_BYTES", COUNT * 7 * 8 - 1)
-    with pytest.raises(LandingError, match="it claims 2240 bytes, at most 2239"):
+    monkeypatch.setattr(tabular, "MAX_UNPACKED_BYTES", packed_bytes - 1)
+    with pytest.raises(LandingError, match=f"claims {packed_bytes} bytes, at most {packed_bytes - 1}"):
         PARQUET.read(path, spec("tactile"))
+
+
+def test_what_a_parquet_file_unpacks_to_is_counted_by_its_rows_where_it_claims_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = {name: np.zeros(100 * COUNT) for name in tactile_table().column_names}  # all of it fits into a few bytes
+    path = write(tmp_path, pa.table(still | {TIME_COLUMN: np.arange(100 * COUNT)}), "parquet")
+    wanted_bytes = 100 * COUNT * 7 * 8
+    assert parquet.read_metadata(path).row_group(0).total_byte_size < wanted_bytes
+    monkeypatch.setattr(tabular, "MAX_UNPACKED_BYTES", wanted_bytes - 1)
+    with pytest.raises(LandingError, match=f"claims {wanted_bytes} bytes"):
+        PARQUET.read(path, spec("tactile"))
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        (pa.array(["x" * 1000] * COUNT).dictionary_encode(), "of type dictionary<values=string.*, expected float64"),
+        (pa.array(["x" * 1000] * COUNT), "of type string, expected float64"),
+        (pa.array([{"a": 1.0}] * COUNT), "of type struct<a: double>, expected float64"),
+        (pa.array([[1.0]] * COUNT), "of type list<.*>, expected float64"),
+    ],
+)
+def test_a_parquet_column_that_is_no_plain_number_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: pa.Array, problem: str
+) -> None:
+    path = write(tmp_path, tactile_table(cell_1_2_n=column), "parquet")
+    monkeypatch.setattr(parquet.ParquetFile, "read", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(LandingError, match=problem):
+        PARQUET.read(path, spec("tactile"))
+
+
+def test_a_parquet_column_named_like_a_struct_s_field_is_refused(tmp_path: Path) -> None:
+    """Arrow would read the struct's text, too: it selects both by the same path."""
+    struct = pa.array([{"b_x_m": "secret"}] * COUNT)
+    with pytest.raises(LandingError, match=r"'a\.b_x_m', which has a dot in its name"):
+        read(tmp_path, pose_table(**{"a.b_x_m": np.zeros(COUNT), "a": struct}), "pose", "parquet")
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_large_array_takes_no_more_passes_over_its_names_than_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    names = [f"cell_{row}_{place}_n" for row in range(128) for place in range(128)]
+    wide = pa.table({TIME_COLUMN: np.arange(2)} | dict.fromkeys(names, np.ones(2)))
+    path = write(tmp_path, wide, file_format)
+    looks = 0
+    real = tabular_kinds.column
+
+    def column(table: pa.Table, name: str, **options: bool):
+        nonlocal looks
+        listed = _CountedNames(table)
+        values = real(listed, name, **options)
+        looks += listed.looks
+        return values
+
+    monkeypatch.setattr(tabular_kinds, "column", column)
+    tactile = read_stream(path, spec("tactile"), file_format=file_format).stream
+    assert tactile.values.shape == (2, 128, 128)
+    assert looks == 0
+
+
+class _CountedNames:
+    """A table that counts how often somebody goes through all its names."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.looks = 0
+
+    def __getattr__(self, name: str):
+        self.looks += name == "column_names"
+        return getattr(self._table, name)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_table_of_more_columns_than_any_array_has_is_refused(tmp_path: Path, file_format: str) -> None:
+    names = [f"cell_0_{place}" for place in range(tabular_kinds.MAX_COLUMNS)]
+    path = write(tmp_path, pa.table({TIME_COLUMN: [1]} | {name: [1] for name in names}), file_format)
+    with pytest.raises(LandingError, match="has 20001 columns, at most 20000 are read"):
+        read_stream(path, spec("tactile"), file_format=file_format)
 
 
 @FUZZ
@@ -256,7 +337,7 @@ def test_two_thousand_damaged_tables_end_in_a_stream_or_a_refusal(
     survive_mutations(exercise, seeds(tmp_path, file_format))
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("exercise", "file_format"), [(exercise_csv, "csv"), (exercise_parquet, "parquet")])
 def test_fifty_thousand_damaged_tables_end_in_a_stream_or_a_refusal(
     tmp_path: Path, survive_mutations: Callable[..., dict[str, int]], exercise: Callable[[Path], None], file_format: str

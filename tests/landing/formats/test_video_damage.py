@@ -68,7 +68,7 @@ def test_damaged_videos_give_figures_or_a_refusal(
     survive_mutations(exercise, [_clip(tmp_path, codec)], count)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("exercise", [exercise_probe, exercise_decoding])
