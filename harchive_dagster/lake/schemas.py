@@ -294,7 +294,8 @@ PUBLISHED_CLOCK_ALIGNMENTS = published_table(
     "How each sensor's clock was measured",
     ("placement", "piece_index"),
     column("placement", TEXT, "Where the sensor is worn"),
-    *_ALIGNMENT_COLUMNS,
+    # Without device time, which may be a wall clock and would tell when somebody worked.
+    *(field for field in _ALIGNMENT_COLUMNS if field.name not in ("device_start_ns", "device_end_ns", "offset_ns")),
 )
 PUBLISHED_VIDEOS = published_table("anonymized_videos", "Anonymized files and their audit", (), *_VIDEO_COLUMNS)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harchive_dagster.lake import stream_schemas
+from harchive_dagster.lake import schemas
 from harchive_dagster.lake.stream_rows import TABLE_OF, stream_rows
 from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
@@ -145,8 +145,9 @@ def test_device_time_stays_beside_session_time():
 
 
 def test_published_copies_have_neither_stream_nor_device_time():
-    for published in stream_schemas.WORKER_DAY_COPIES.values():
-        assert not {"stream_id", "t_device_ns", "worker_id", "session_id"} & set(published.schema.names)
+    times = {"t_device_ns", "offset_ns", "device_start_ns", "device_end_ns"}
+    for published in schemas.WORKER_DAY_COPIES.values():
+        assert not {"stream_id", "worker_id", "session_id", *times} & set(published.schema.names)
 
 
 @given(st.lists(st.integers(-100, 100), min_size=2, max_size=30, unique=True), st.integers(1, 100))
