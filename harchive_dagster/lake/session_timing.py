@@ -78,9 +78,9 @@ def _pose_timings(
     """
     known = {timing.stream.stream_id for timing in measured if timing.clock != DEVICE}
     timings = []
-    for pose, spec, reading in readings_of(session.folder, session.manifest, PoseStream):
+    for pose, spec, reading in readings_of(session.folder, session.manifest, PoseStream, placement=HEAD):
         shared = sharing_clock(session.manifest, spec.stream_id, reading.time_source, known, source_of)
-        if spec.placement != HEAD or shared:
+        if shared:
             continue
         turning = head_turning(pose)
         if turning is not None:

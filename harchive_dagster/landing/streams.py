@@ -38,11 +38,13 @@ def read_streams(
         yield stream, spec, reading.dropped
 
 
-def readings_of(folder: Path, manifest: Manifest, kind: type[S]) -> Iterator[tuple[S, StreamSpec, Reading]]:
-    """As `read_streams`, with everything that reading told."""
+def readings_of(
+    folder: Path, manifest: Manifest, kind: type[S], *, placement: str | None = None
+) -> Iterator[tuple[S, StreamSpec, Reading]]:
+    """As `read_streams`, with everything that reading told; only those of one placement, if it is given."""
     declared = [(file, manifest.stream_of(file)) for file in manifest.sensor_files]
     for file, spec in sorted(declared, key=lambda pair: pair[1].stream_id):
-        if spec.kind == KIND_OF[kind]:
+        if spec.kind == KIND_OF[kind] and placement in (None, spec.placement):
             reading = _read(folder, file, spec)
             assert isinstance(reading.stream, kind), f"{file.format} gave {type(reading.stream)} for {spec.kind}"
             yield reading.stream, spec, reading

@@ -13,7 +13,7 @@ from harchive_dagster.lake.stream_rows import read_stream_rows
 from harchive_dagster.landing.formats.protocol import TimeSource
 from harchive_dagster.landing.manifest import Manifest, ManifestFile, Rig, Site, StreamSpec, WorkerAttributes
 from harchive_dagster.sync.clock import ClockMapping
-from harchive_dagster.sync.stream_clock import DEVICE, SHARED
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, SHARED, StreamClock
 
 START_NS = 1_772_424_000_000_000_000
 COUNT = 20
@@ -88,7 +88,7 @@ def session(folder, *, imu="a.mcap", pose="a.mcap", clocks=(None, None)):
 
 
 def clock_of_the_pose(standing):
-    (found,) = read_stream_rows(standing, {"imu": MAPPING})
+    (found,) = read_stream_rows(standing, [], {"imu": StreamClock(CONTENT, MAPPING)})
     (clock,) = set(found.rows["clock"].to_pylist())
     return clock
 
@@ -138,7 +138,7 @@ def test_a_named_clock_joins_a_device_s_own_file_and_stamps_but_nothing_else(tmp
 
 def test_a_stream_whose_clock_was_not_aligned_shares_none_and_is_not_read_again(tmp_path: Path):
     write_mcap(tmp_path / "a.mcap", pose=STAMPED)  # and no inertial topic, which reading it would complain about
-    (found,) = read_stream_rows(session(tmp_path, clocks=("cap", "cap")), {})
+    (found,) = read_stream_rows(session(tmp_path, clocks=("cap", "cap")), [], {})
     assert set(found.rows["clock"].to_pylist()) == {DEVICE}
 
 
