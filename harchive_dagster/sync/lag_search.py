@@ -14,7 +14,7 @@ _COARSE_S = 0.020
 """Head motion lies below about 5 Hz, so its correlation peak is 100 ms wide; 20 ms cannot miss it."""
 
 _FINE_S = 0.001
-_SECTION_S = 180.0
+SECTION_S = 180.0
 """Over this long a drift of 100 ppm smears a peak by 18 ms: less than its width."""
 
 _OTHER_PEAK_S = 0.3
@@ -50,6 +50,12 @@ class VisualRates:
         """The same with only these intervals usable."""
         return VisualRates(self.edges_s, self.rate_rad_s, self.high_passed, self.is_usable & is_wanted)
 
+    def around(self, middle_s: float, length_s: float) -> "VisualRates":
+        """The intervals within a stretch of this length around a time, which some lie in."""
+        edges_s = np.array([middle_s - length_s / 2, middle_s + length_s / 2])
+        start, stop = np.clip(np.searchsorted(self.edges_s, edges_s), 0, len(self.is_usable))
+        return self.part(int(start), int(stop))
+
     def part(self, start: int, stop: int) -> "VisualRates":
         """The intervals start ... stop - 1."""
         return VisualRates(
@@ -66,12 +72,14 @@ class LagSearch:
 
     Attributes:
         best_s: lag in seconds, session time minus device time.
+        middle_s: session time in the middle of the stretch that was searched.
         score: adjusted R2 there; 0 when no lag overlaps enough.
         rival_score: the best score at any lag that is not the same peak.
         tried_s, tried_score: the coarse search, [L] each.
     """
 
     best_s: float
+    middle_s: float
     score: float
     rival_score: float
     tried_s: NDArray[np.float64]
@@ -120,7 +128,8 @@ def search_lag(visual: VisualRates, gyro: SampledSignal, *, centre_s: float, sea
     fine_scores = score_lags(section, gyro, fine)
     best_s, best = _peak(fine, fine_scores)
     rivals = scores[np.abs(tried - best_s) > _OTHER_PEAK_S]
-    return LagSearch(best_s, best, float(rivals.max(initial=0.0)), tried, scores)
+    middle_s = float(section.edges_s[0] + section.edges_s[-1]) / 2
+    return LagSearch(best_s, middle_s, best, float(rivals.max(initial=0.0)), tried, scores)
 
 
 def score_lags(visual: VisualRates, gyro: SampledSignal, lags_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,10 +179,10 @@ def _score_chunk(visual: VisualRates, gyro: SampledSignal, lags_s: NDArray[np.fl
 
 
 def _liveliest(visual: VisualRates) -> VisualRates:
-    """The stretch of at most `_SECTION_S` with the most rotation."""
+    """The stretch of at most `SECTION_S` with the most rotation."""
     energy = (visual.high_passed**2).sum(axis=1) * visual.is_usable
     total = np.concatenate([[0.0], np.cumsum(energy)])
-    stop = np.searchsorted(visual.edges_s, visual.edges_s[:-1] + _SECTION_S, side="right") - 1
+    stop = np.searchsorted(visual.edges_s, visual.edges_s[:-1] + SECTION_S, side="right") - 1
     start = int(np.argmax(total[stop] - total[:-1]))
     return visual.part(start, int(stop[start]))
 

@@ -28,37 +28,49 @@ def find_step(windows: WindowLags) -> Step | None:
     """The most likely step, or None.
 
     Two levels with one slope against one level with a slope; the slope is held by the prior of the drift. The window
-    that the step may lie in belongs to neither side.
+    that the step may lie in belongs to neither side. All places are tried at once.
     """
     count = len(windows.lag_s)
     if count < 2 * _SIDE_MIN + 1:
         return None
-    root = 1.0 / np.hypot(windows.sd_s, WINDOW_FLOOR_S)
-    since = windows.centre_s - windows.centre_s.mean()
-    best: tuple[float, int, float, float, float] | None = None
-    for index in range(_SIDE_MIN, count - _SIDE_MIN):
-        keep = np.arange(count) != index
-        is_after = (np.arange(count) > index).astype(np.float64)[keep]
-        one = np.column_stack([np.ones(count - 1), since[keep]])
-        two = np.column_stack([1.0 - is_after, is_after, since[keep]])
-        single, _ = _fit(one, windows.lag_s[keep], root[keep])
-        double, (before, after, slope) = _fit(two, windows.lag_s[keep], root[keep])
-        gain = single - double
-        if abs(after - before) > _STEP_MIN_S and gain > max(_GAIN_MIN, best[0] if best else 0.0):
-            best = gain, index, before, after, slope
-    if best is None:
+    weight = 1.0 / (windows.sd_s**2 + WINDOW_FLOOR_S**2)
+    centre_s, level_s = float(windows.centre_s.mean()), float(windows.lag_s.mean())
+    since, lag_s = windows.centre_s - centre_s, windows.lag_s - level_s
+    places = np.arange(_SIDE_MIN, count - _SIDE_MIN)
+    # Of each window: its weight, and its weighted time, lag, time², time x lag.
+    moments = weight * np.stack([np.ones(count), since, lag_s, since**2, since * lag_s])
+    total = np.concatenate([np.zeros((5, 1)), np.cumsum(moments, axis=1)], axis=1)
+    before, after = total[:, places], total[:, -1:] - total[:, places + 1]
+    levels = _solve([before, after])
+    gain = levels.explained - _solve([before + after]).explained
+    step_s = levels.solution[:, 1] - levels.solution[:, 0]
+    gain = np.where(np.abs(step_s) > _STEP_MIN_S, gain, 0.0)
+    best = int(np.argmax(gain))
+    if gain[best] <= _GAIN_MIN:
         return None
-    _, index, before, after, slope = best
-    centre_s = float(windows.centre_s.mean())
-    return Step(float(windows.centre_s[index]), LagLine(centre_s, before, slope), LagLine(centre_s, after, slope))
+    first, second, slope = (float(value) for value in levels.solution[best])
+    sides = (LagLine(centre_s, level_s + side, slope) for side in (first, second))
+    return Step(float(windows.centre_s[places[best]]), *sides)
 
 
-def _fit(
-    columns: NDArray[np.float64], lag_s: NDArray[np.float64], root: NDArray[np.float64]
-) -> tuple[float, list[float]]:
-    """Chi square and solution of weighted least squares, the last column under the prior."""
-    prior = np.append(np.zeros(columns.shape[1] - 1), 1.0 / DRIFT_PRIOR)
-    design = np.vstack([columns * root[:, None], prior])
-    target = np.append(lag_s * root, 0.0)
-    solution = np.linalg.lstsq(design, target, rcond=None)[0]
-    return float(((target - design @ solution) ** 2).sum()), [float(value) for value in solution]
+class _Solved(NamedTuple):
+    """Weighted least squares at P places: drop of chi square [P], levels and slope [P, G + 1]."""
+
+    explained: NDArray[np.float64]
+    solution: NDArray[np.float64]
+
+
+def _solve(groups: list[NDArray[np.float64]]) -> _Solved:
+    """One level per group and a common slope, from the groups' moments ([5, P] each)."""
+    size = len(groups)
+    normal = np.zeros((groups[0].shape[1], size + 1, size + 1))
+    target = np.zeros((groups[0].shape[1], size + 1))
+    normal[:, size, size] = DRIFT_PRIOR**-2
+    for index, (ones, time, lag, time_time, time_lag) in enumerate(groups):
+        normal[:, index, index] = ones
+        normal[:, index, size] = normal[:, size, index] = time
+        normal[:, size, size] += time_time
+        target[:, index] = lag
+        target[:, size] += time_lag
+    solution = np.linalg.solve(normal, target[..., None])[..., 0]
+    return _Solved((solution * target).sum(axis=1), solution.astype(np.float64, copy=False))

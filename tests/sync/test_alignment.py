@@ -40,6 +40,15 @@ def test_over_minutes_the_drift_is_measured(make_session, drift_ppm):
     assert max(abs(session.error_ms(alignment, share)) for share in (0.0, 0.5, 1.0)) < 1.0
 
 
+@pytest.mark.slow
+def test_over_an_hour_a_large_drift_is_followed_although_it_carries_the_lag_far_away(make_session):
+    session = make_session(4, duration_s=3600.0, drift_ppm=250.0)
+    alignment = align_gyro(*session.seen, session.imu)
+    assert alignment.is_accepted, alignment.detail
+    assert alignment.drift_ppm == pytest.approx(250.0, abs=1)
+    assert max(abs(session.error_ms(alignment, share)) for share in (0.0, 0.5, 1.0)) < 2.0
+
+
 def test_a_variable_frame_rate_changes_nothing(make_session):
     session = make_session(5, is_variable_rate=True, drift_ppm=20.0)
     assert abs(session.error_ms(align_gyro(*session.seen, session.imu))) < 1.0
