@@ -119,7 +119,7 @@ def camera_rotation(
     search = search_lag(signals.visual, signals.gyro, centre_s=same_clock_s, search_s=_SEARCH_S)
     if not is_distinct(search):
         raise _unconfirmed(f"no lag explains the picture's rotation by it: R2 is {search.score:.2f}")
-    fit = refine(signals.visual, signals.gyro, search.best_s)
+    fit = refine(signals.visual, signals.gyro, search)
     half_frame_s = float(np.median(np.diff(picture.t_ns))) * 0.5e-9
     middle_s = float(signals.visual.middles_s.mean())
     lag_s = float(fit.line.at(np.array([middle_s]))[0]) - same_clock_s
