@@ -115,10 +115,18 @@ _ALIGNMENT_COLUMNS = (
     column("clock", TEXT, stream_schemas.CLOCK_MEANING),
     column("method", TEXT, "How the clock was aligned"),
     column("offset_ns", TIME, "t_session = (1 + drift_ppm*1e-6) * t_device + offset_ns", unit="ns"),
-    column("offset_sd_ns", REAL, "Standard uncertainty of session times in the middle of the piece", unit="ns"),
+    column(
+        "offset_sd_ns",
+        REAL,
+        "Standard uncertainty of session times in the middle of the piece; 0 where `clock` is device",
+        unit="ns",
+    ),
     column("drift_ppm", REAL, "Device clock drift against the camera", unit="ppm"),
     column(
-        "drift_sd_ppm", REAL, "Standard uncertainty of the drift; drift is shrunk to 0 where it is large", unit="ppm"
+        "drift_sd_ppm",
+        REAL,
+        "Standard uncertainty of the drift; drift is shrunk to 0 where it is large; 0 where not measured",
+        unit="ppm",
     ),
     column("residual_ms", REAL, "Robust RMS of the windows about the line", unit="ms"),
     column("max_residual_ms", REAL, "Worst window", unit="ms"),
