@@ -206,7 +206,8 @@ def refusal(alignment: ClockAlignment) -> SyncError:
     return SyncError(
         alignment.reason,
         alignment.detail,
-        mend="Check that the sensor was fixed to the camera and recorded at the same time.",
+        mend="Check that the sensor was fixed to the camera and recorded at the same time, and that the camera's "
+        "stabilisation was off.",
         evidence={
             "stream_id": alignment.stream_id,
             "correlation": round(alignment.correlation, 3),
