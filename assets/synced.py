@@ -56,6 +56,8 @@ def clock_alignments(
             )
             if refusal:
                 raise refusal
+            for lost in (one for one in timings if not one.is_accepted):
+                gate.remark(f"nothing times stream {lost.stream.stream_id} of {session_id}, and it is left out")
     alignments = gate.keep(rows.together(schemas.CLOCK_ALIGNMENTS, tables))
     measured = pc.and_(alignments.column("is_accepted"), pc.equal(alignments.column("clock"), CONTENT))
     gate.sift(alignments.filter(measured).to_pandas())
