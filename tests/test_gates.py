@@ -39,7 +39,7 @@ def test_thousands_of_broken_sessions_make_a_short_report_that_says_how_many_the
     result, lake = reported({f"s-{number:04d}": "manifest is broken. " * 200 for number in range(1000)})
     (check,) = result.check_results
     assert check.description.startswith("0 sessions go on. 1000 quarantined: s-0000, s-0001, ")
-    assert check.description.endswith(" and 980 more, see harchive quarantine list")
+    assert check.description.endswith(" and 980 more, see harchive quarantine list.")
     table = check.metadata["quarantined"].value
     assert "| 980 more |" in table
     assert (len(check.description) < 1000, len(table) < 20_000) == (True, True)
@@ -50,7 +50,7 @@ def test_thousands_of_broken_sessions_make_a_short_report_that_says_how_many_the
 def test_a_few_broken_sessions_are_all_named(reported):
     result, _ = reported({"s-two": "b.", "s-one": "a."})
     (check,) = result.check_results
-    assert check.description == "0 sessions go on. 2 quarantined: s-one, s-two"
+    assert check.description == "0 sessions go on. 2 quarantined: s-one, s-two."
     assert check.metadata["quarantined"].value.splitlines()[2:] == [
         "| s-one | manifest_invalid | a. |",
         "| s-two | manifest_invalid | b. |",

@@ -39,4 +39,4 @@ def test_the_code_location_loads_from_the_wheel_alone(wheel, tmp_path):
     command = [sys.executable, "-c", code, str(unpacked), str(ROOT)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "10 4"
+    assert result.stdout.strip() == "11 4"
