@@ -80,10 +80,7 @@ def test_a_real_recording_is_found_wherever_its_clock_is_moved_to_and_refused_wh
     benchmark, realdata, monkeypatch
 ):
     monkeypatch.setenv("HARCHIVE_REALDATA", str(realdata))
-    lines = list(benchmark.real())
-    if len(lines) < 4:
-        pytest.skip(lines[-1])
-    _, steady, shaken, moved = lines
+    _, steady, shaken, moved = benchmark.real()
     assert "accepted False" in steady
     assert "accepted True" in shaken
     assert "accepted 40/40" in moved
