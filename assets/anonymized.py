@@ -6,12 +6,14 @@ from harchive_dagster.delivery.publishing import drop_stale_media
 from harchive_dagster.gates import StageEvents, StageGate
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.contract import RESTRICTED
+from harchive_dagster.lake.corrections import standing_corrections
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.privacy.anonymize import anonymize
+from harchive_dagster.privacy.corrections import apply_corrections, without_effect
 from harchive_dagster.privacy.detection import CenterFaceDetector
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
@@ -23,13 +25,16 @@ from harchive_dagster.worker_day_asset import worker_day_asset
 def redactions(
     context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
 ) -> StageEvents:
-    """What is hidden in which frame: detections linked into tracks without holes, grown where sight is less sure."""
+    """What is hidden in which frame: detections linked into tracks without holes, grown where sight is less sure, and
+    what reviewers added or removed.
+    """
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "redactions", worker_day)
     frames = lake.read_worker_day(schemas.FRAMES, worker_day)
     detections = lake.read_worker_day(schemas.DETECTIONS, worker_day)
-    tables = []
+    tables, lifted_tables = [], []
     standing = standing_sessions(lake, landing, worker_day, "redactions")
+    corrections = standing_corrections(lake, [session.session_id for session in standing])
     for session in standing:
         with gate.session(session.session_id):
             seen = rows.frame_observations(rows.present(frames, session.session_id, "frames"))
@@ -42,14 +47,29 @@ def redactions(
                 motion_px=seen.motion_px,
                 private_intervals_ns=session.manifest.private_intervals_ns,
             )
-            tables.append(rows.records(schemas.REDACTIONS, worker_day, session.session_id, built))
+            corrected = apply_corrections(
+                built,
+                corrections[session.session_id],
+                pts_ns=seen.pts_ns,
+                video_sha256=session.row["video_sha256"],
+            )
+            for correction in without_effect(corrections[session.session_id], corrected):
+                gate.remark(correction)
+            key = (worker_day, session.session_id)
+            tables.append(rows.records(schemas.REDACTIONS, *key, corrected.redactions))
+            lifted_tables.append(rows.records(schemas.LIFTED_REDACTIONS, *key, corrected.lifted))
     table = rows.together(schemas.REDACTIONS, tables)
-    gate.sift(facts.redaction_facts(table, detections, [s.session_id for s in standing]))
-    table = gate.keep(table)
+    lifted = rows.together(schemas.LIFTED_REDACTIONS, lifted_tables)
+    gate.sift(facts.redaction_facts(table, lifted, detections, [s.session_id for s in standing]))
+    table, lifted = gate.keep(table), gate.keep(lifted)
     yield from gate.publish(
-        {schemas.REDACTIONS: table},
+        {schemas.LIFTED_REDACTIONS: lifted, schemas.REDACTIONS: table},
         table.to_pandas(),
-        {"redacted_frames": table.group_by(["session_id", "frame_index"]).aggregate([]).num_rows},
+        {
+            "redacted_frames": table.group_by(["session_id", "frame_index"]).aggregate([]).num_rows,
+            "corrections": sum(map(len, corrections.values())),
+            "lifted_redactions": lifted.num_rows,
+        },
         accepted=[session.session_id for session in standing if session.session_id not in gate.rejected],
     )
 

@@ -1,5 +1,7 @@
 """Runs on the persistent Dagster instance, in this process, for commands. What runs by itself is in `sensors`."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._check import CheckError
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,11 +52,12 @@ def register_workers(found: list[Arrival]) -> None:
         instance.add_dynamic_partitions("worker", unregistered_workers(instance, found))
 
 
-def run_worker_day(arrival: Arrival, *, note: str = "") -> bool:
-    """Run the whole chain of a worker-day whose worker is registered; returns whether the run succeeded."""
+def run_worker_day(arrival: Arrival, *, note: str = "", stages: Sequence[str] | None = None) -> bool:
+    """Run the whole chain (or some stages) of a worker-day whose worker is registered; returns whether it succeeded."""
     request = run_request(arrival)
     tags = {**request.tags, "harchive/note": note} if note else request.tags
-    return run_job(worker_day_job.name, partition_key=request.partition_key, tags=tags)
+    selection = [dg.AssetKey(stage) for stage in stages] if stages else None
+    return run_job(worker_day_job.name, partition_key=request.partition_key, tags=tags, asset_selection=selection)
 
 
 def run_job(job_name: str, **arguments: object) -> bool:
@@ -83,6 +86,6 @@ def require_no_run(worker_day: WorkerDay) -> None:
     if runs:
         raise SettingsError(
             f"Run {runs[0].run_id} of {worker_day} is queued or under way.",
-            consequence="Nothing was released: it would finish the worker-day as it began.",
+            consequence="Nothing was changed: it would finish the worker-day as it began.",
             mend="Try again when it is through, or end it in the UI.",
         )

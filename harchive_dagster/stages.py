@@ -40,3 +40,8 @@ def upstream_of(name: str) -> frozenset[str]:
     """Every stage whose quarantine keeps a session out of this one."""
     direct = STAGES[name].reads
     return frozenset(direct).union(*(upstream_of(stage) for stage in direct))
+
+
+def from_on(name: str) -> tuple[str, ...]:
+    """A stage and every one that depends on it, in the order of the flow: what is stale when its rows would change."""
+    return tuple(stage for stage in STAGES if stage == name or name in upstream_of(stage))

@@ -226,7 +226,7 @@ def test_a_run_now_that_fails_leaves_the_worker_day_to_be_requested(ward, at_wor
 
 
 def test_a_run_now_that_is_interrupted_leaves_the_worker_day_to_be_requested(ward, at_work, instance, monkeypatch):
-    def interrupted(arrival, *, note):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run_worker_day", interrupted)

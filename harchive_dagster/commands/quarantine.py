@@ -1,18 +1,18 @@
 """`harchive quarantine list|show|release`: options in, sentences out. What they do is in `lake.quarantine`."""
 
 import json
-import os
 import sys
 import textwrap
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from harchive_dagster.commands.terminal import printable
-from harchive_dagster.errors import HarchiveError, LakeError, SettingsError
+from harchive_dagster.commands import rerun
+from harchive_dagster.commands.terminal import columns, printable
+from harchive_dagster.errors import HarchiveError
 from harchive_dagster.reasons import Reason
 from harchive_dagster.settings import Settings
 from harchive_dagster.stages import STAGES
@@ -20,8 +20,6 @@ from harchive_dagster.stages import STAGES
 if TYPE_CHECKING:
     from harchive_dagster.lake.quarantine import SetAside
     from harchive_dagster.lake.tables import Lake
-    from harchive_dagster.landing.arrivals import Arrival
-    from harchive_dagster.landing.listing import Uploads
     from harchive_dagster.worker_day import WorkerDay
 
 
@@ -54,7 +52,7 @@ def list_(
         for row in found[:limit]
     ]
     if shown:
-        _table([("since (UTC)", "worker-day", "session", "stage", "reason"), *shown])
+        columns([("since (UTC)", "worker-day", "session", "stage", "reason"), *shown])
         click.echo()
     if len(found) > limit:
         click.echo(f"and {len(found) - limit} older ones: --limit shows more")
@@ -100,86 +98,14 @@ def release(session: str, is_now: bool, note: str) -> None:
     settings = Settings.from_environment()
     lake = Lake(settings.lake)
     worker_days = sorted({row.worker_day for row in set_aside_session(lake, session)})
-    uploads = _uploads(settings)
-    arrivals = [_require_runnable(uploads, settings.first_day, worker_day) for worker_day in worker_days]
-    if is_now or os.environ.get(
-        "DAGSTER_HOME"
-    ):  # a shell without an instance cannot tell, and may release all the same
-        from harchive_dagster.running import require_no_run
-
-        for worker_day in worker_days:
-            require_no_run(worker_day)
+    arrivals = rerun.require_runnable(settings, worker_days, is_now=is_now)
     if not is_now:
         for worker_day in worker_days:
-            _request(lake, worker_day, note)
+            rerun.request(lake, worker_day, note)
         return
-    outcomes = [_run_now(lake, arrival, session, note) for arrival in arrivals]
+    outcomes = [rerun.run_now(lake, arrival, session, note) for arrival in arrivals]
     if not all(outcomes):
         sys.exit(1)
-
-
-def _request(lake: "Lake", worker_day: "WorkerDay", note: str) -> None:
-    from harchive_dagster.lake.quarantine import release
-
-    if release(lake, worker_day, note=note):
-        click.echo(f"released: {worker_day}. The arrivals sensor requests it at its next tick.")
-    else:
-        click.echo(f"{worker_day} is not finished anyway: the nightly sweep requests it. --now runs it at once.")
-
-
-def _run_now(lake: "Lake", arrival: "Arrival", session_id: str, note: str) -> bool:
-    """Whether the run succeeded and the session is out of quarantine."""
-    from harchive_dagster.lake.quarantine import release, set_aside
-    from harchive_dagster.running import register_workers, run_worker_day
-
-    worker_day = arrival.worker_day
-    register_workers([arrival])
-    click.echo(f"running the whole chain of {worker_day}")
-    is_success = False
-    try:
-        is_success = run_worker_day(arrival, note=note)
-    finally:
-        # Not before: the sensor would request the worker-day while this run is writing it.
-        if not is_success:
-            release(lake, worker_day, note=note)
-    if not is_success:
-        click.echo(f"FAILED: the UI shows which check of {worker_day} is red. It counts as not finished.", err=True)
-        return False
-    rows = set_aside(lake, day=worker_day.collected_on, worker_id=worker_day.worker_id)
-    still = [row for row in rows if row.session_id == session_id]
-    for row in still:
-        click.echo(f"still in quarantine: {session_id}: {row.stage}: {row.reason}: {printable(row.detail)}")
-    if not still:
-        click.echo(f"went through: {session_id}")
-    return not still
-
-
-def _require_runnable(uploads: "Uploads", first_day: date, worker_day: "WorkerDay") -> "Arrival":
-    """What lies in the landing of a worker-day; an error where no run could follow from releasing it."""
-    from harchive_dagster.lake.quarantine import arrived
-
-    if worker_day.collected_on < first_day:
-        raise SettingsError(
-            f"{worker_day} lies before HARCHIVE_FIRST_DAY={first_day}.",
-            consequence="Nothing was released: Dagster does not work on that day.",
-            mend="Move HARCHIVE_FIRST_DAY back until it is through.",
-        )
-    arrival = arrived(uploads, worker_day)
-    if arrival is None:
-        raise LakeError(
-            f"Nothing complete of {worker_day} lies in the landing any more.",
-            consequence="Nothing was released; the nightly sweep takes out what the tables still hold of it.",
-            mend="Upload it again: that alone requests a run.",
-        )
-    return arrival
-
-
-def _uploads(settings: Settings) -> "Uploads":
-    from harchive_dagster.landing.storage import Landing
-
-    return Landing.at(
-        settings.landing_place, settings.annotations, settings.max_session_gb * 10**9, spool=settings.spool
-    ).listing
 
 
 def _facts(row: "SetAside") -> list[tuple[str, str]]:
@@ -198,7 +124,7 @@ def _since(lake: "Lake", settings: Settings, row: "SetAside") -> str:
     from harchive_dagster.lake.quarantine import since_taken_in
 
     try:
-        return since_taken_in(lake, _uploads(settings), row)
+        return since_taken_in(lake, rerun.uploads(settings), row)
     except HarchiveError as error:
         return f"cannot be told: {error}"
 
@@ -217,9 +143,3 @@ def _plain(row: "SetAside") -> dict[str, object]:
     worker_day = {"collected_on": row.worker_day.collected_on.isoformat(), "worker_id": row.worker_day.worker_id}
     rest = {name: value for name, value in asdict(row).items() if name != "worker_day"}
     return worker_day | rest | {"at_utc": row.at_utc.astimezone(UTC).isoformat()}
-
-
-def _table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

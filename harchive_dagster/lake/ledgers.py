@@ -1,4 +1,4 @@
-"""The tables that keep account: arrivals, finished worker-days, quarantine, consents, tasks, the catalogue.
+"""The tables that keep account: arrivals, finished worker-days, quarantine, corrections, consents, tasks, catalogue.
 
 The tables of the flow itself are in `schemas`.
 """
@@ -74,6 +74,34 @@ QUARANTINE = TableContract(
     partition_by=(*WORKER_DAY, "stage"),
     key=("session_id",),
     volatile=("at_utc", "run_id"),
+)
+
+REDACTION_CORRECTIONS = TableContract(
+    name="redaction_corrections",
+    zone=RESTRICTED,
+    description="What reviewers changed about what is hidden: who, when, why; revoked ones stay on record",
+    columns=(
+        DAY,
+        WORKER,
+        SESSION,
+        column("correction_id", TEXT, "Id; also the partition"),
+        column("action", TEXT, "add: hidden as well; remove: a false detection, not hidden any more"),
+        column("kind", TEXT, "face, text, screen, plate, person, or private for the whole frame"),
+        column("start_ns", TIME, "Session time from which on it holds", unit="ns"),
+        column("end_ns", TIME, "Until, exclusive", unit="ns"),
+        column("path_ns", pa.list_(TIME), "Session times at which its box is known; straight between them", unit="ns"),
+        column("path_px", pa.list_(REAL), "x, y, w, h at each of these times, one after the other", unit="px"),
+        column("video_sha256", TEXT, "Digest of the recording that was looked at; of another one nothing is removed"),
+        column("reason", TEXT, "Why, in the reviewer's words"),
+        column("made_by", TEXT, "Who"),
+        column("made_at_utc", UTC, "When"),
+        column("revoke_reason", TEXT, "Why it was revoked; null while it stands", is_nullable=True),
+        column("revoked_by", TEXT, "Who revoked it", is_nullable=True),
+        column("revoked_at_utc", UTC, "When it was revoked", is_nullable=True),
+    ),
+    # The id is part of the partition so that two reviewers never rewrite each other's.
+    partition_by=(*WORKER_DAY, "correction_id"),
+    key=("session_id", "correction_id"),
 )
 
 CONSENTS = TableContract(

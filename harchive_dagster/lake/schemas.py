@@ -191,10 +191,7 @@ SYNCED_FRAMES = restricted_table(
     *_SYNCED_COLUMNS,
 )
 
-REDACTIONS = restricted_table(
-    "redactions",
-    "What is hidden in which frame, and why",
-    ("frame_index", "track_id"),
+_REDACTION_COLUMNS = (
     column("frame_index", pa.int64(), "Frame"),
     column("track_id", pa.int64(), "Track within the session"),
     column("kind", TEXT, "face, text, screen, plate, person or private"),
@@ -202,8 +199,20 @@ REDACTIONS = restricted_table(
     column("y", REAL, "Top", unit="px"),
     column("w", REAL, "Width", unit="px"),
     column("h", REAL, "Height", unit="px"),
-    column("source", TEXT, "detected, tracked, interpolated, padded or private_time"),
+    column("source", TEXT, "detected, tracked, interpolated, padded, private_time or reviewed (added by a correction)"),
     column("score", REAL, "Detector score, or that of the track's nearest detection"),
+)
+
+REDACTIONS = restricted_table(
+    "redactions", "What is hidden in which frame, and why", ("frame_index", "track_id"), *_REDACTION_COLUMNS
+)
+
+LIFTED_REDACTIONS = restricted_table(
+    "lifted_redactions",
+    "False detections that a reviewer removed: what would be hidden in which frame, and is not",
+    ("frame_index", "track_id"),
+    *_REDACTION_COLUMNS,
+    column("correction_id", TEXT, "The entry of redaction_corrections that says so"),
 )
 
 _VIDEO_COLUMNS = (
@@ -326,10 +335,12 @@ ALL_TABLES = (
     SYNCED_FRAMES,
     *stream_schemas.STREAM_TABLES,
     REDACTIONS,
+    LIFTED_REDACTIONS,
     ANONYMIZED_VIDEOS,
     ANNOTATIONS,
     SEGMENTS,
     ledgers.QUARANTINE,
+    ledgers.REDACTION_CORRECTIONS,
     ledgers.ARRIVALS,
     ledgers.STAGE_RUNS,
     ledgers.WORKER_DAYS,

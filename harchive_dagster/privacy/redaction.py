@@ -19,7 +19,7 @@ from harchive_dagster.privacy.detection import Rectangle
 if TYPE_CHECKING:
     import av
 
-SOURCES = ("detected", "tracked", "interpolated", "padded", "private_time")
+SOURCES = ("detected", "tracked", "interpolated", "padded", "private_time", "reviewed")
 """How a redaction's box is known: the `source` column of the redactions table."""
 
 PRIVATE_KIND = "private"
@@ -57,7 +57,7 @@ class Redaction:
         x, y: top-left corner; may lie outside the picture. Boxes are not clipped to it.
         w, h: size.
         source: one of SOURCES.
-        score: of the detection it rests on; 1 for private time.
+        score: of the detection it rests on; 1 for private time and for what a reviewer added.
     """
 
     frame_index: int

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harchive_dagster.privacy.anonymize import AnonymizedVideo
+from harchive_dagster.privacy.redaction import PRIVATE_KIND
 from harchive_dagster.recording.private_time import shows_private_time
 
 Intervals = Sequence[tuple[int, int]]
@@ -120,22 +121,29 @@ def synced_facts(synced: pa.Table, frame_counts: Mapping[str, int]) -> pd.DataFr
     return pd.DataFrame(rows, columns=["session_id", "stream_id", *names])
 
 
-def redaction_facts(redactions: pa.Table, detections: pa.Table, sessions: Sequence[str]) -> pd.DataFrame:
-    """Detections that no redaction of their frame covers, and frames missing inside tracks, by session."""
-    boxes = redactions.to_pandas()
+def redaction_facts(
+    redactions: pa.Table, lifted: pa.Table, detections: pa.Table, sessions: Sequence[str]
+) -> pd.DataFrame:
+    """Detections that no redaction of their frame covers, frames missing inside tracks, and private time that a
+    correction lifted, by session. What a reviewer lifted accounts for a detection as what is hidden does.
+    """
+    boxes = pa.concat_tables([redactions, lifted.drop_columns(["correction_id"])]).to_pandas()
+    removed = lifted.to_pandas()
     seen = detections.to_pandas()
     rows = []
     for session_id in sorted(sessions):
         mine = boxes[boxes["session_id"] == session_id]
         found = seen[seen["session_id"] == session_id].reset_index(drop=True)
+        is_private = (removed["session_id"] == session_id) & (removed["kind"] == PRIVATE_KIND)
         rows.append(
             {
                 "session_id": session_id,
                 "uncovered_detections": _uncovered(found, mine),
                 "track_holes": _holes(mine),
+                "lifted_private": int(is_private.sum()),
             }
         )
-    return pd.DataFrame(rows, columns=["session_id", "uncovered_detections", "track_holes"])
+    return pd.DataFrame(rows, columns=["session_id", "uncovered_detections", "track_holes", "lifted_private"])
 
 
 def _uncovered(found: pd.DataFrame, boxes: pd.DataFrame) -> int:

@@ -116,6 +116,7 @@ REDACTIONS = Suite(
     session_rules=(
         zero("uncovered_detections", "every detection is covered in its frame", Reason.NOT_ANONYMIZABLE),
         zero("track_holes", "tracks have no holes", Reason.NOT_ANONYMIZABLE),
+        zero("lifted_private", "no correction lifts private time", Reason.NOT_ANONYMIZABLE),
     ),
     batch_rules=(
         unique(("session_id", "frame_index", "track_id"), "a track covers a frame once"),
@@ -123,7 +124,7 @@ REDACTIONS = Suite(
         between("h", 0, None, "boxes have a height", strict_min=True),
         one_of(
             "source",
-            ("detected", "tracked", "interpolated", "padded", "private_time"),
+            ("detected", "tracked", "interpolated", "padded", "private_time", "reviewed"),
             "every redaction says where it comes from",
         ),
     ),

@@ -1,0 +1,260 @@
+"""What a reviewer changed about what is hidden, laid over what tracking built. No table is read here, no pixel touched.
+
+Adding hides more. Removing lifts exactly the boxes that the reviewer looked at, found again by time and place: whatever
+else comes to be there, or whatever the thing's track comes to cover, stays hidden.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
+from harchive_dagster.privacy.tracking import MASK_SCALE
+from harchive_dagster.recording.private_time import shows_private_time
+from harchive_dagster.worker_day import WorkerDay
+
+if TYPE_CHECKING:
+    from harchive_dagster.privacy.audit import Residual
+
+ADD = "add"
+REMOVE = "remove"
+
+REVIEWED = "reviewed"
+"""The `source` of redactions that a reviewer added."""
+
+_REVIEWED_TRACKS = 10**9
+"""Tracks of corrections count from here, so that adding one renumbers nothing: a look finds far fewer things."""
+
+_SAME_IOU = 0.5
+"""A redaction is the removed thing's in a frame when its box shares this much with the one that was looked at."""
+
+_SAME_SHARE = 0.8
+"""So many of a track's frames must be: somebody who walks past a picture on the wall is at its place for a few."""
+
+_SIZE_RATIO = 2.0
+"""An audit works at another operating point, and sees one thing up to so much larger or smaller than detection did."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One decision of a reviewer about one recording; its fields are the columns of `redaction_corrections`.
+
+    Attributes:
+        worker_day: of the session.
+        correction_id: unique in the lake.
+        action: ADD or REMOVE.
+        kind: what it is, as in redactions; "private" for the whole frame.
+        start_ns: session time from which on it holds.
+        end_ns: exclusive.
+        path_ns: session times that its box is known at, increasing: of every frame of a removed track, at the start
+            and perhaps the end of what is added. Between them it moves straight.
+        path_px: x, y, w, h for each of these times, one after the other.
+        video_sha256: of the recording that was looked at.
+        revoked_at_utc: since when it holds no more.
+    """
+
+    worker_day: WorkerDay
+    session_id: str
+    correction_id: str
+    action: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    path_ns: tuple[int, ...]
+    path_px: tuple[float, ...]
+    video_sha256: str
+    reason: str
+    made_by: str
+    made_at_utc: datetime
+    revoke_reason: str | None = None
+    revoked_by: str | None = None
+    revoked_at_utc: datetime | None = None
+
+    @property
+    def is_standing(self) -> bool:
+        """Nobody revoked it."""
+        return self.revoked_at_utc is None
+
+    @property
+    def track_id(self) -> int:
+        """The track that its redactions have, where it adds some."""
+        return _REVIEWED_TRACKS + int(self.correction_id.rpartition("-")[2], 16)
+
+    def boxes_at(self, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Its box at the given session times: float64 [N, 4]."""
+        known = np.reshape(self.path_px, (-1, 4))
+        return np.column_stack([np.interp(t_ns, self.path_ns, known[:, column]) for column in range(4)])
+
+
+@dataclass(frozen=True)
+class Lifted(Redaction):
+    """A redaction that is not hidden any more, and the correction that says so."""
+
+    correction_id: str
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What is hidden and what is not any more, by frame and track.
+
+    Attributes:
+        frame_counts: by standing correction, the frames in which it hides or lifts something.
+    """
+
+    redactions: list[Redaction]
+    lifted: list[Lifted]
+    frame_counts: dict[str, int]
+
+
+def apply_corrections(
+    redactions: Sequence[Redaction],
+    corrections: Sequence[Correction],
+    *,
+    pts_ns: NDArray[np.int64],
+    video_sha256: str,
+) -> Corrected:
+    """Lay the standing corrections of one session over what tracking built for it.
+
+    What no correction touches comes out as it went in, track numbers included. Private time and what reviewers
+    added are never lifted. What was removed from another video (an upload that was replaced) stays hidden; what was
+    added to another is hidden all the same.
+
+    Args:
+        redactions: of the session.
+        corrections: of the session, in the order they were made.
+        pts_ns: int64 [N], session time of every frame, strictly increasing.
+        video_sha256: of the recording.
+    """
+    standing = [one for one in corrections if one.is_standing]
+    lifted_by: dict[int, str] = {}
+    for removal in standing:
+        if removal.action == REMOVE and removal.video_sha256 == video_sha256:
+            places = _removed(redactions, removal, pts_ns, taken=lifted_by)
+            lifted_by |= dict.fromkeys(places, removal.correction_id)
+    added = [redaction for one in standing if one.action == ADD for redaction in _added(one, pts_ns)]
+    hidden = [redaction for place, redaction in enumerate(redactions) if place not in lifted_by]
+    lifted = [Lifted(**vars(redactions[place]), correction_id=by) for place, by in sorted(lifted_by.items())]
+    counts = {one.correction_id: 0 for one in standing}
+    by_track = {one.track_id: one.correction_id for one in standing}
+    for correction_id in [*lifted_by.values(), *(by_track[redaction.track_id] for redaction in added)]:
+        counts[correction_id] += 1
+    in_order = sorted([*hidden, *added], key=lambda redaction: (redaction.frame_index, redaction.track_id))
+    return Corrected(in_order, lifted, counts)
+
+
+def without_effect(corrections: Sequence[Correction], corrected: Corrected) -> list[str]:
+    """One sentence for every correction that changes nothing any more: somebody should look at the session again."""
+    idle = [one for one in corrections if corrected.frame_counts.get(one.correction_id) == 0]
+    return [
+        f"correction {one.correction_id} of {one.session_id} ({one.action} {one.kind}, {one.start_ns * 1e-9:.3f} s to "
+        f"{one.end_ns * 1e-9:.3f} s) matches nothing in this recording any more, and what was found there is hidden"
+        for one in idle
+    ]
+
+
+def without_accepted(residuals: Sequence["Residual"], lifted: Sequence[Lifted]) -> tuple[list["Residual"], int]:
+    """What an audit found, without what a reviewer said is nobody; and how many that were.
+
+    A lifted redaction accounts for one uncovered residual of its frame and kind at most: the one most of which lies
+    in its box and that has about the size the thing was detected in. Somebody beside it, in front of it as well, or
+    where nothing was lifted stays a residual, as does everything that was to be hidden and is not.
+
+    Args:
+        residuals: of one rendered video.
+        lifted: of that session.
+    """
+    sizes = _sizes_by_track(lifted)
+    pairs = sorted(
+        (-inside, place, number)
+        for place, one in enumerate(lifted)
+        for number, residual in enumerate(residuals)
+        if (one.frame_index, one.kind, "uncovered") == (residual.frame_index, residual.kind, residual.cause)
+        and (inside := _inside_share(residual, one)) >= _SAME_SHARE
+        and sizes[one.track_id][0] <= MASK_SCALE * max(residual.w, residual.h) <= sizes[one.track_id][1]
+    )
+    used: set[int] = set()
+    accepted: set[int] = set()
+    for _, place, number in pairs:
+        if place not in used and number not in accepted:
+            used.add(place)
+            accepted.add(number)
+    return [residual for number, residual in enumerate(residuals) if number not in accepted], len(accepted)
+
+
+def path_of(track: Sequence[Redaction], pts_ns: NDArray[np.int64]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """What a removal remembers of a track: the time and box of each of its redactions.
+
+    Args:
+        track: redactions of one track, by frame.
+        pts_ns: int64 [N], session time of every frame.
+    """
+    times = tuple(int(pts_ns[one.frame_index]) for one in track)
+    return times, tuple(number for one in track for number in (one.x, one.y, one.w, one.h))
+
+
+def _added(correction: Correction, pts_ns: NDArray[np.int64]) -> list[Redaction]:
+    frames = np.flatnonzero(shows_private_time(pts_ns, [(correction.start_ns, correction.end_ns)]))
+    boxes = correction.boxes_at(pts_ns[frames])
+    if correction.kind != PRIVATE_KIND:
+        # As for detections: the ellipse that is hidden then holds the whole box, corners included.
+        boxes += np.hstack([-boxes[:, 2:], 2 * boxes[:, 2:]]) * (MASK_SCALE - 1) / 2
+    return [
+        Redaction(frame, correction.track_id, correction.kind, x, y, w, h, REVIEWED, 1.0)
+        for frame, (x, y, w, h) in zip(frames.tolist(), boxes.tolist(), strict=True)
+    ]
+
+
+def _removed(
+    redactions: Sequence[Redaction], removal: Correction, pts_ns: NDArray[np.int64], taken: dict[int, str]
+) -> list[int]:
+    """Places of the redactions that are the removed thing's: in each frame the one that is most like it, if any."""
+    places = np.array(
+        [
+            place
+            for place, one in enumerate(redactions)
+            if place not in taken
+            and one.kind == removal.kind != PRIVATE_KIND
+            and one.source != REVIEWED
+            and removal.start_ns <= pts_ns[one.frame_index] < removal.end_ns
+        ],
+        np.intp,
+    )
+    if not len(places):
+        return []
+    here = [redactions[place] for place in places]
+    frames = np.array([one.frame_index for one in here])
+    shared = _overlap(np.array([(one.x, one.y, one.w, one.h) for one in here]), removal.boxes_at(pts_ns[frames]))
+    _, track = np.unique([one.track_id for one in here], return_inverse=True)
+    share = np.bincount(track, weights=shared >= _SAME_IOU) / np.bincount(track)
+    is_same = (shared >= _SAME_IOU) & (share[track] >= _SAME_SHARE)
+    by_likeness = np.lexsort((-shared, frames))
+    by_likeness = by_likeness[is_same[by_likeness]]
+    _, first = np.unique(frames[by_likeness], return_index=True)
+    return [int(place) for place in places[by_likeness[first]]]
+
+
+def _sizes_by_track(lifted: Sequence[Lifted]) -> dict[int, tuple[float, float]]:
+    """By track, what its thing may measure: boxes between detections are grown, and say little about it."""
+    detected = [one for one in lifted if one.source == "detected"]
+    tracks: dict[int, list[float]] = {}
+    for one in [*detected, *lifted]:
+        if one.source == "detected" or one.track_id not in tracks:
+            tracks.setdefault(one.track_id, []).append(max(one.w, one.h))
+    return {track: (min(sides) / _SIZE_RATIO, max(sides) * _SIZE_RATIO) for track, sides in tracks.items()}
+
+
+def _inside_share(residual: "Residual", box: Redaction) -> float:
+    shared_w = min(residual.x + residual.w, box.x + box.w) - max(residual.x, box.x)
+    shared_h = min(residual.y + residual.h, box.y + box.h) - max(residual.y, box.y)
+    return max(0.0, shared_w) * max(0.0, shared_h) / (residual.w * residual.h)
+
+
+def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union, row by row, of boxes x, y, w, h [N, 4]."""
+    sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    return np.asarray(shared / (np.prod(a[:, 2:], axis=1) + np.prod(b[:, 2:], axis=1) - shared))
