@@ -44,7 +44,7 @@ def _about_the_run(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--later", "is_later", is_flag=True, help="More follows: do not have the worker-day run yet."),
         click.option("--now", "is_now", is_flag=True, help="Hide and publish anew at once, in this process."),
         click.option("--by", help="Who decided; your user name otherwise."),
-        click.option("--reason", required=True, help="Why; kept for ever, in the restricted zone."),
+        click.option("--reason", required=True, help="Why; kept with it, in the restricted zone."),
     ):
         command = option(command)
     return command

@@ -7,18 +7,16 @@ else comes to be there, or whatever the thing's track comes to cover, stays hidd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harchive_dagster.privacy.detection import Rectangle
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.tracking import MASK_SCALE
 from harchive_dagster.recording.private_time import shows_private_time
 from harchive_dagster.worker_day import WorkerDay
-
-if TYPE_CHECKING:
-    from harchive_dagster.privacy.audit import Residual
 
 ADD = "add"
 REMOVE = "remove"
@@ -37,6 +35,25 @@ _SAME_SHARE = 0.8
 
 _SIZE_RATIO = 2.0
 """An audit works at another operating point, and sees one thing up to so much larger or smaller than detection did."""
+
+
+class Finding(Rectangle, Protocol):
+    """Something that an audit still sees."""
+
+    @property
+    def frame_index(self) -> int:
+        """Frame."""
+
+    @property
+    def kind(self) -> str:
+        """What it was taken for."""
+
+    @property
+    def cause(self) -> str:
+        """Why it counts; "uncovered" where nothing hides it."""
+
+
+_Finding = TypeVar("_Finding", bound=Finding)
 
 
 @dataclass(frozen=True)
@@ -156,7 +173,7 @@ def without_effect(corrections: Sequence[Correction], corrected: Corrected) -> l
     ]
 
 
-def without_accepted(residuals: Sequence["Residual"], lifted: Sequence[Lifted]) -> tuple[list["Residual"], int]:
+def without_accepted(residuals: Sequence[_Finding], lifted: Sequence[Lifted]) -> tuple[list[_Finding], int]:
     """What an audit found, without what a reviewer said is nobody; and how many that were.
 
     A lifted redaction accounts for one uncovered residual of its frame and kind at most: the one most of which lies
@@ -247,7 +264,7 @@ def _sizes_by_track(lifted: Sequence[Lifted]) -> dict[int, tuple[float, float]]:
     return {track: (min(sides) / _SIZE_RATIO, max(sides) * _SIZE_RATIO) for track, sides in tracks.items()}
 
 
-def _inside_share(residual: "Residual", box: Redaction) -> float:
+def _inside_share(residual: Rectangle, box: Rectangle) -> float:
     shared_w = min(residual.x + residual.w, box.x + box.w) - max(residual.x, box.x)
     shared_h = min(residual.y + residual.h, box.y + box.h) - max(residual.y, box.y)
     return max(0.0, shared_w) * max(0.0, shared_h) / (residual.w * residual.h)
