@@ -6,7 +6,7 @@ from harchive_dagster.delivery.publishing import drop_stale_media
 from harchive_dagster.gates import StageEvents, StageGate
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.contract import RESTRICTED
-from harchive_dagster.lake.corrections import standing_corrections
+from harchive_dagster.lake.corrections import forget_withdrawn, standing_corrections
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.storage import Landing
@@ -53,8 +53,8 @@ def redactions(
                 pts_ns=seen.pts_ns,
                 video_sha256=session.row["video_sha256"],
             )
-            for correction in without_effect(corrections[session.session_id], corrected):
-                gate.remark(correction)
+            for sentence in without_effect(corrections[session.session_id], corrected):
+                gate.remark(sentence)
             key = (worker_day, session.session_id)
             tables.append(rows.records(schemas.REDACTIONS, *key, corrected.redactions))
             lifted_tables.append(rows.records(schemas.LIFTED_REDACTIONS, *key, corrected.lifted))
@@ -72,6 +72,8 @@ def redactions(
         },
         accepted=[session.session_id for session in standing if session.session_id not in gate.rejected],
     )
+    for correction_id in forget_withdrawn(lake, worker_day, run_id=context.run.run_id):
+        context.log.info(f"forgot correction {correction_id}: the consent of its session was withdrawn")
 
 
 @worker_day_asset("anonymized_videos", kinds={"deltalake", "ffmpeg"}, pool="decode")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from harchive_dagster import running
 from harchive_dagster.cli import cli
 from harchive_dagster.errors import LakeError, SettingsError
 from harchive_dagster.lake import ledgers, rows, schemas
-from harchive_dagster.lake.corrections import corrections_of
+from harchive_dagster.lake.corrections import corrections_of, forget_withdrawn, standing_corrections
 from harchive_dagster.lake.quarantine import is_finished, release_note
 from harchive_dagster.lake.tables import worker_day_key
 from harchive_dagster.privacy.redaction import Redaction
@@ -77,6 +78,15 @@ def seen(ward, monkeypatch):
     return worker_day
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A Dagster instance, as DAGSTER_HOME names it."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+
+
 def test_the_pages_commands_do_what_it_says(ward, seen):
     assert [arguments[1] for arguments in COMMANDS] == ["list", "add", "remove", "revoke"]
     ids = []
@@ -128,6 +138,23 @@ def test_the_worker_day_is_run_again_and_the_run_names_the_correction(ward, seen
     assert "at its next tick" in add("--whole-frame").output
     assert not is_finished(ward.lake, seen)
     assert release_note(ward.lake, seen) == f"correction {only(ward).correction_id}"
+
+
+@pytest.mark.parametrize("is_success", [True, False])
+def test_a_correction_now_runs_the_redactions_and_what_depends_on_them(ward, seen, home, monkeypatch, is_success):
+    asked = []
+
+    def run_worker_day(arrival, *, note, stages):
+        asked.append((arrival.worker_day, note, stages))
+        assert only(ward).is_standing
+        return is_success
+
+    monkeypatch.setattr(running, "run_worker_day", run_worker_day)
+    outcome = add("--whole-frame", "--now")
+    stages = ("redactions", "anonymized_videos", "episodes")
+    assert asked == [(seen, f"correction {only(ward).correction_id}", stages)]
+    assert outcome.exit_code == (0 if is_success else 1)
+    assert is_finished(ward.lake, seen) == is_success
 
 
 def test_with_more_to_follow_the_worker_day_is_left_as_it_is(ward, seen):
@@ -235,11 +262,7 @@ def test_a_session_that_does_not_stand_cannot_be_corrected(ward, seen, status, f
 
 
 @pytest.mark.parametrize("options", [[], ["--now"]])
-def test_while_a_run_is_under_way_nothing_is_put_on_record(ward, seen, tmp_path, monkeypatch, options):
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+def test_while_a_run_is_under_way_nothing_is_put_on_record(ward, seen, home, options):
     with dg.DagsterInstance.get() as instance:
         tags = {"dagster/partition": str(seen)}
         instance.add_run(dg.DagsterRun(job_name="worker_day", status=dg.DagsterRunStatus.STARTED, tags=tags))
@@ -263,3 +286,25 @@ def test_two_reviewers_never_overwrite_each_others_corrections(ward, seen):
     run("revoke", corrections_of(ward.lake, SESSION)[1].correction_id, "--reason", "wrong", "--later")
     assert [one.is_standing for one in corrections_of(ward.lake, SESSION)] == [True, False, True, True]
     assert {"correction_id", "collected_on", "worker_id"} == set(ledgers.REDACTION_CORRECTIONS.partition_by)
+
+
+@pytest.mark.parametrize(("status", "left"), [("withdrawn", 0), ("accepted", 2), ("quarantined", 2)])
+def test_corrections_go_when_the_consent_is_withdrawn_and_not_before(ward, seen, status, left):
+    add("--whole-frame", "--later")
+    run("remove", SESSION, 3, "--reason", "a clock", "--later")
+    write(ward, schemas.SESSIONS, seen, [session_row(seen, status=status)])
+    forgotten = forget_withdrawn(ward.lake, seen, run_id="r")
+    assert (len(forgotten), len(corrections_of(ward.lake, SESSION))) == (2 - left, left)
+
+
+def test_corrections_of_an_upload_that_is_gone_wait_for_it(ward, seen):
+    add("--whole-frame", "--later")
+    write(ward, schemas.SESSIONS, seen, schemas.SESSIONS.empty())
+    assert forget_withdrawn(ward.lake, seen, run_id="r") == []
+    assert len(corrections_of(ward.lake, SESSION)) == 1
+
+
+def test_corrections_are_found_when_the_session_moved_to_another_day(ward, seen):
+    add("--whole-frame", "--later")
+    write(ward, schemas.SESSIONS, seen, schemas.SESSIONS.empty())
+    assert standing_corrections(ward.lake, [SESSION])[SESSION] == [only(ward)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import LakeError
 from harchive_dagster.lake import ledgers, rows, schemas
-from harchive_dagster.lake.tables import Lake, worker_day_key
+from harchive_dagster.lake.tables import Lake, PartitionKey, worker_day_key
 from harchive_dagster.privacy.corrections import Correction
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.worker_day import WorkerDay
@@ -105,10 +105,24 @@ def keep(lake: Lake, correction: Correction) -> None:
     Raises:
         LakeError: the table cannot be written.
     """
-    key = {**worker_day_key(correction.worker_day), "correction_id": correction.correction_id}
+    key = _partition(correction)
     values = {name: value for name, value in asdict(correction).items() if name != "worker_day"}
     row = ledgers.REDACTION_CORRECTIONS.conform([{**values, **key}])
     lake.replace(ledgers.REDACTION_CORRECTIONS, key, row, run_id=f"harchive redact {correction.action}")
+
+
+def forget_withdrawn(lake: Lake, worker_day: WorkerDay, *, run_id: str) -> list[str]:
+    """Take the corrections of a worker-day's withdrawn sessions off the ledger; returns their ids.
+
+    Those of an upload that is merely gone stay: it may be on its way again, corrected, and is to be hidden as before.
+    """
+    sessions = lake.read_worker_day(schemas.SESSIONS, worker_day).to_pylist()
+    withdrawn = [row["session_id"] for row in sessions if row["status"] == "withdrawn"]
+    forgotten = [one for session_id in withdrawn for one in corrections_of(lake, session_id)]
+    for one in forgotten:
+        empty = ledgers.REDACTION_CORRECTIONS.empty()
+        lake.replace(ledgers.REDACTION_CORRECTIONS, _partition(one), empty, run_id=run_id)
+    return [one.correction_id for one in forgotten]
 
 
 def revoked(lake: Lake, correction_id: str, *, reason: str, by: str) -> Correction:
@@ -132,6 +146,10 @@ def revoked(lake: Lake, correction_id: str, *, reason: str, by: str) -> Correcti
             mend="Nothing is left to do; make a new correction if it was right after all.",
         )
     return replace(correction, revoke_reason=reason, revoked_by=by, revoked_at_utc=datetime.now(UTC))
+
+
+def _partition(correction: Correction) -> PartitionKey:
+    return {**worker_day_key(correction.worker_day), "correction_id": correction.correction_id}
 
 
 def _of(row: dict[str, Any]) -> Correction:
