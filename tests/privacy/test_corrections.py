@@ -17,7 +17,6 @@ from harchive_dagster.privacy.corrections import (
     without_accepted,
     without_effect,
 )
-from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction
 from harchive_dagster.worker_day import WorkerDay
 
@@ -119,7 +118,7 @@ def test_a_removal_survives_another_numbering_of_the_tracks(tracks, numbers):
 
 
 def test_what_is_added_is_hidden_whole_from_its_first_frame_to_its_last():
-    box = Box("face", 300.0, 100.0, 40.0, 60.0, 1.0)
+    (box,) = track(x=300.0, y=100.0, w=40.0, h=60.0, frames=range(1))
     added = apply([], correction()).redactions
     assert [one.frame_index for one in added] == list(range(10, 20))
     assert {(one.kind, one.source, one.score) for one in added} == {("face", "reviewed", 1.0)}
