@@ -108,7 +108,7 @@ def keep(lake: Lake, correction: Correction) -> None:
     key = _partition(correction)
     values = {name: value for name, value in asdict(correction).items() if name != "worker_day"}
     row = ledgers.REDACTION_CORRECTIONS.conform([{**values, **key}])
-    lake.replace(ledgers.REDACTION_CORRECTIONS, key, row, run_id=f"harchive redact {correction.action}")
+    lake.replace(ledgers.REDACTION_CORRECTIONS, key, row, run_id="harchive redact")
 
 
 def forget_withdrawn(lake: Lake, worker_day: WorkerDay, *, run_id: str) -> list[str]:

@@ -4,6 +4,7 @@ Adding hides more. Removing lifts exactly the boxes that the reviewer looked at,
 else comes to be there, or whatever the thing's track comes to cover, stays hidden.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,11 +148,8 @@ def apply_corrections(
         video_sha256: of the recording.
     """
     standing = [one for one in corrections if one.is_standing]
-    lifted_by: dict[int, str] = {}
-    for removal in standing:
-        if removal.action == REMOVE and removal.video_sha256 == video_sha256:
-            places = _removed(redactions, removal, pts_ns, taken=lifted_by)
-            lifted_by |= dict.fromkeys(places, removal.correction_id)
+    removals = [one for one in standing if one.action == REMOVE and one.video_sha256 == video_sha256]
+    lifted_by = _lifted_by(redactions, removals, pts_ns) if removals and redactions else {}
     added = [redaction for one in standing if one.action == ADD for redaction in _added(one, pts_ns)]
     hidden = [redaction for place, redaction in enumerate(redactions) if place not in lifted_by]
     lifted = [Lifted(**vars(redactions[place]), correction_id=by) for place, by in sorted(lifted_by.items())]
@@ -185,13 +183,16 @@ def without_accepted(residuals: Sequence[_Finding], lifted: Sequence[Lifted]) ->
         lifted: of that session.
     """
     sizes = _sizes_by_track(lifted)
+    by_frame: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(lifted):
+        by_frame[one.frame_index].append(place)
     pairs = sorted(
         (-inside, place, number)
-        for place, one in enumerate(lifted)
         for number, residual in enumerate(residuals)
-        if (one.frame_index, one.kind, "uncovered") == (residual.frame_index, residual.kind, residual.cause)
-        and (inside := _inside_share(residual, one)) >= _SAME_SHARE
-        and sizes[one.track_id][0] <= MASK_SCALE * max(residual.w, residual.h) <= sizes[one.track_id][1]
+        for place in by_frame.get(residual.frame_index, ())
+        if (lifted[place].kind, "uncovered") == (residual.kind, residual.cause)
+        and (inside := _inside_share(residual, lifted[place])) >= _SAME_SHARE
+        and _is_of_size(residual, *sizes[lifted[place].track_id])
     )
     used: set[int] = set()
     accepted: set[int] = set()
@@ -225,43 +226,51 @@ def _added(correction: Correction, pts_ns: NDArray[np.int64]) -> list[Redaction]
     ]
 
 
-def _removed(
-    redactions: Sequence[Redaction], removal: Correction, pts_ns: NDArray[np.int64], taken: dict[int, str]
-) -> list[int]:
-    """Places of the redactions that are the removed thing's: in each frame the one that is most like it, if any."""
-    places = np.array(
-        [
-            place
-            for place, one in enumerate(redactions)
-            if place not in taken
-            and one.kind == removal.kind != PRIVATE_KIND
-            and one.source != REVIEWED
-            and removal.start_ns <= pts_ns[one.frame_index] < removal.end_ns
-        ],
-        np.intp,
-    )
-    if not len(places):
-        return []
-    here = [redactions[place] for place in places]
-    frames = np.array([one.frame_index for one in here])
-    shared = _overlap(np.array([(one.x, one.y, one.w, one.h) for one in here]), removal.boxes_at(pts_ns[frames]))
-    _, track = np.unique([one.track_id for one in here], return_inverse=True)
-    share = np.bincount(track, weights=shared >= _SAME_IOU) / np.bincount(track)
-    is_same = (shared >= _SAME_IOU) & (share[track] >= _SAME_SHARE)
-    by_likeness = np.lexsort((-shared, frames))
-    by_likeness = by_likeness[is_same[by_likeness]]
-    _, first = np.unique(frames[by_likeness], return_index=True)
-    return [int(place) for place in places[by_likeness[first]]]
+def _lifted_by(
+    redactions: Sequence[Redaction], removals: Sequence[Correction], pts_ns: NDArray[np.int64]
+) -> dict[int, str]:
+    """By place in the redactions, the removal that lifts it: in a frame the one most like what was removed, if any."""
+    frame = np.array([one.frame_index for one in redactions])
+    track = np.array([one.track_id for one in redactions])
+    kind = np.array([one.kind for one in redactions])
+    box = np.array([(one.x, one.y, one.w, one.h) for one in redactions])
+    is_left = (kind != PRIVATE_KIND) & np.array([one.source != REVIEWED for one in redactions])
+    t_ns = pts_ns[frame]
+    lifted_by: dict[int, str] = {}
+    for removal in removals:
+        near = is_left & (kind == removal.kind) & (t_ns >= removal.start_ns) & (t_ns < removal.end_ns)
+        places = np.flatnonzero(near)
+        shared = _overlap(box[places], removal.boxes_at(t_ns[places]))
+        lifted = places[_most_alike(frame[places], track[places], shared)]
+        is_left[lifted] = False
+        lifted_by |= dict.fromkeys(lifted.tolist(), removal.correction_id)
+    return lifted_by
+
+
+def _most_alike(frame: NDArray[np.int64], track: NDArray[np.int64], shared: NDArray[np.float64]) -> NDArray[np.intp]:
+    """At most one index a frame: the greatest share among tracks that are at the removed thing's place throughout."""
+    _, number = np.unique(track, return_inverse=True)
+    throughout = np.bincount(number, weights=shared >= _SAME_IOU) / np.bincount(number) >= _SAME_SHARE
+    order = np.lexsort((-shared, frame))
+    order = order[((shared >= _SAME_IOU) & throughout[number])[order]]
+    _, first = np.unique(frame[order], return_index=True)
+    return np.asarray(order[first], np.intp)
 
 
 def _sizes_by_track(lifted: Sequence[Lifted]) -> dict[int, tuple[float, float]]:
     """By track, what its thing may measure: boxes between detections are grown, and say little about it."""
-    detected = [one for one in lifted if one.source == "detected"]
-    tracks: dict[int, list[float]] = {}
-    for one in [*detected, *lifted]:
-        if one.source == "detected" or one.track_id not in tracks:
-            tracks.setdefault(one.track_id, []).append(max(one.w, one.h))
-    return {track: (min(sides) / _SIZE_RATIO, max(sides) * _SIZE_RATIO) for track, sides in tracks.items()}
+    tracks: dict[int, list[Lifted]] = defaultdict(list)
+    for one in lifted:
+        tracks[one.track_id].append(one)
+    sizes = {}
+    for track_id, track in tracks.items():
+        sides = [max(one.w, one.h) for one in track if one.source == "detected"] or [max(one.w, one.h) for one in track]
+        sizes[track_id] = (min(sides) / _SIZE_RATIO, max(sides) * _SIZE_RATIO)
+    return sizes
+
+
+def _is_of_size(residual: Rectangle, least_px: float, greatest_px: float) -> bool:
+    return least_px <= MASK_SCALE * max(residual.w, residual.h) <= greatest_px
 
 
 def _inside_share(residual: Rectangle, box: Rectangle) -> float:
