@@ -234,7 +234,7 @@ def _lifted_by(
     track = np.array([one.track_id for one in redactions])
     kind = np.array([one.kind for one in redactions])
     box = np.array([(one.x, one.y, one.w, one.h) for one in redactions])
-    is_left = (kind != PRIVATE_KIND) & np.array([one.source != REVIEWED for one in redactions])
+    is_left = kind != PRIVATE_KIND
     t_ns = pts_ns[frame]
     lifted_by: dict[int, str] = {}
     for removal in removals:

@@ -193,6 +193,11 @@ def test_two_boxes_on_one_thing_take_two_removals():
     assert apply(scene, removal(second, 2), removal(first, 1)).redactions == []
 
 
+def test_what_is_lifted_is_the_first_removals_and_a_second_one_has_no_effect():
+    corrected = apply(track(), removal(track(), 1), removal(track(), 2))
+    assert corrected.frame_counts == {"c-000000000001": 30, "c-000000000002": 0}
+
+
 @pytest.mark.parametrize(
     ("redactions", "overrides", "video"),
     [
