@@ -36,7 +36,8 @@ from harchive_dagster.demo.scene import Camera, render
 from harchive_dagster.demo.scenery import make_scenery
 from harchive_dagster.demo.timeline import visits_of
 from harchive_dagster.recording.imu import ImuStream
-from harchive_dagster.recording.visual_rotation import RotationTracker, default_focal_px
+from harchive_dagster.recording.lens import assumed_lens
+from harchive_dagster.recording.visual_rotation import RotationTracker
 from harchive_dagster.sync.clock import PiecewiseClock
 from harchive_dagster.sync.clock_breaks import align_pieces
 
@@ -160,7 +161,7 @@ def rendered(seed: int, manner: str, duration_s: float) -> ClockTrial:
     pictures = render(
         make_scenery(seed % 3), motion, camera, t_s, visits=visits, has_hands=is_work, readout_s=READOUT_S
     )
-    tracker = RotationTracker(default_focal_px(480, 270))
+    tracker = RotationTracker(assumed_lens(480, 270))
     rotation, inliers = np.zeros((len(t_s), 3)), np.zeros(len(t_s), np.int32)
     for index, (picture, _) in enumerate(pictures):
         luma = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (480, 270), interpolation=cv2.INTER_AREA)
