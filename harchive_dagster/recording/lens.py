@@ -43,9 +43,9 @@ _BACK_PX = 0.05
 class Lens:
     """One calibrated camera. Pixel centres are whole numbers; camera axes are x right, y down, z forward.
 
-    `pinhole` is OpenCV's model with radial and tangential distortion (Brown 1966). `fisheye` is that of Kannala & Brandt
-    (*A generic camera model and calibration method for conventional, wide-angle, and fish-eye lenses*, 2006) in the
-    form of `cv2.fisheye`: the distance from the centre is a polynomial of the angle from the axis.
+    `pinhole` is OpenCV's model with radial and tangential distortion (Brown 1966). `fisheye` is the one of Kannala and
+    Brandt (*A generic camera model and calibration method for conventional, wide-angle, and fish-eye lenses*, 2006) in
+    the form of `cv2.fisheye`: the distance from the centre is a polynomial of the angle from the axis.
 
     Attributes:
         width_px, height_px: of the pictures that it was calibrated with.
