@@ -188,10 +188,10 @@ def _rotation_errors(trials: Sequence[tuple[ClockTrial, NDArray[np.float64]]]) -
     size = np.linalg.norm(true, axis=1)
     is_turning = (size > np.median(size)) & (inliers > 0)
     tracked, true = tracked[is_turning], true[is_turning]
-    error = np.linalg.norm(tracked - true, axis=1)
+    off_mrad, turn_mrad = (float(np.median(np.linalg.norm(one, axis=1))) * 1e3 for one in (tracked - true, true))
     return (
-        f"angles {np.sum(tracked * true) / np.sum(true**2):.3f} of the true ones, off by {np.median(error) * 1e3:.2f} "
-        f"of {np.median(size[is_turning]) * 1e3:.1f} mrad a frame (median), {np.median(inliers[is_turning]):.0f} tracks agree"
+        f"angles {np.sum(tracked * true) / np.sum(true**2):.3f} of the true ones, off by {off_mrad:.2f} of "
+        f"{turn_mrad:.1f} mrad a frame (medians), {np.median(inliers[is_turning]):.0f} tracks agree"
     )
 
 
