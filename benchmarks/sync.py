@@ -1,6 +1,6 @@
 """How exact and how careful clock alignment is: errors against known truth, refusals of wrong pairs, breaks, speed.
 
-    python benchmarks/sync.py [trials] [clips]     # per row; 20 and 2 take about ten minutes on one core
+    python benchmarks/sync.py [trials] [clips]     # per row; 20 and 2 take about twelve minutes on one core
 
 Every figure is seeded. Pictures are rendered with near surfaces, hands, visitors and a rolling shutter of 16 ms, and
 tracked by the pipeline's own tracker; signals skip the pictures and are made at least as wrong. Sensors are noisy,

@@ -1,7 +1,7 @@
 """Where each pixel of a camera looks. Knows neither calibration files (`landing.calibration`) nor motion."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -94,19 +94,6 @@ class Lens:
             return f"its distortion folds all but {seen:.0%} of the picture over"
         return ""
 
-    def scaled_to(self, width_px: int, height_px: int) -> "Lens":
-        """The same lens in pictures of another size; corners stay corners."""
-        x, y = width_px / self.width_px, height_px / self.height_px
-        return replace(
-            self,
-            width_px=width_px,
-            height_px=height_px,
-            fx_px=self.fx_px * x,
-            fy_px=self.fy_px * y,
-            cx_px=(self.cx_px + 0.5) * x - 0.5,
-            cy_px=(self.cy_px + 0.5) * y - 0.5,
-        )
-
     def rays(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """The directions that points [N, 2] look in: unit vectors [N, 3]; NaN where the model has none."""
         flat = (np.asarray(points_px, dtype=np.float64) - (self.cx_px, self.cy_px)) / (self.fx_px, self.fy_px)
@@ -168,10 +155,12 @@ class RayTable:
     px_per_rad: NDArray[np.float64]
 
     @classmethod
-    def of(cls, lens: Lens) -> "RayTable":
-        """The table of pictures of the lens's own size."""
-        points = np.stack(np.meshgrid(np.arange(float(lens.width_px)), np.arange(float(lens.height_px))), axis=-1)
-        rays = lens.rays(points.reshape(-1, 2)).reshape(lens.height_px, lens.width_px, 3)
+    def of(cls, lens: Lens, width_px: int, height_px: int) -> "RayTable":
+        """The table of pictures that are a scaled copy of those that the lens was calibrated with; 2 pixels or more."""
+        points = np.stack(np.meshgrid(np.arange(float(width_px)), np.arange(float(height_px))), axis=-1)
+        # Corners stay corners, and lie half a pixel outside the centres of the first and last pixels.
+        calibrated = (points + 0.5) * (lens.width_px / width_px, lens.height_px / height_px) - 0.5
+        rays = lens.rays(calibrated.reshape(-1, 2)).reshape(height_px, width_px, 3)
         right, down = np.gradient(rays, axis=1), np.gradient(rays, axis=0)
         return cls(rays, 1.0 / np.sqrt(np.linalg.norm(np.cross(right, down), axis=-1)))
 

@@ -117,7 +117,7 @@ class RotationTracker:
 
     def _rays_of(self, luma: NDArray[np.uint8]) -> RayTable:
         if self._table is None or self._table.px_per_rad.shape != luma.shape:
-            self._table = RayTable.of(self.lens.scaled_to(luma.shape[1], luma.shape[0]))
+            self._table = RayTable.of(self.lens, luma.shape[1], luma.shape[0])
         return self._table
 
 
