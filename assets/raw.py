@@ -10,6 +10,7 @@ from harchive_dagster.lake import ledgers, rows, schemas
 from harchive_dagster.lake.arrivals import arrival_row, known_sessions
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
+from harchive_dagster.landing.calibration import lens_of
 from harchive_dagster.landing.intake import take_in
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.landing.streams import read_streams, require_inertial
@@ -135,6 +136,12 @@ def frame_observations(
                 detector=detector,
                 detect_every=strides[session.session_id],
                 private_intervals_ns=session.manifest.private_intervals_ns,
+                lens=lens_of(
+                    session.folder,
+                    session.manifest,
+                    width_px=session.row["width_px"],
+                    height_px=session.row["height_px"],
+                ),
             )
             frame_tables.append(rows.frame_rows(worker_day, session.session_id, seen))
             detection_tables.append(

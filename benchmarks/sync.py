@@ -1,6 +1,6 @@
 """How exact and how careful clock alignment is: errors against known truth, refusals of wrong pairs, breaks, speed.
 
-    python benchmarks/sync.py [trials] [clips]     # per row; 20 and 2 take about ten minutes on one core
+    python benchmarks/sync.py [trials] [clips]     # per row; 20 and 2 take about twelve minutes on one core
 
 Every figure is seeded. Pictures are rendered with near surfaces, hands, visitors and a rolling shutter of 16 ms, and
 tracked by the pipeline's own tracker; signals skip the pictures and are made at least as wrong. Sensors are noisy,
@@ -36,11 +36,20 @@ from harchive_dagster.demo.scene import Camera, render
 from harchive_dagster.demo.scenery import make_scenery
 from harchive_dagster.demo.timeline import visits_of
 from harchive_dagster.recording.imu import ImuStream
-from harchive_dagster.recording.visual_rotation import RotationTracker, default_focal_px
+from harchive_dagster.recording.lens import Lens, assumed_lens
+from harchive_dagster.recording.visual_rotation import RotationTracker
 from harchive_dagster.sync.clock import PiecewiseClock
 from harchive_dagster.sync.clock_breaks import align_pieces
 
 READOUT_S = 0.016
+TRACKED_PX = (480, 270)
+ASSUMED = assumed_lens(*TRACKED_PX)
+WIDE = Lens("fisheye", *TRACKED_PX, 218.0, 218.0, 239.5, 134.5, (-0.02, 0.004, 0.0, 0.0))
+"""128 degrees across and 149 from corner to corner."""
+
+AROUND = Camera(960, 540, float(np.deg2rad(72.7)))
+"""Sees all that `WIDE` does."""
+
 SHORT_S, LONG_S = 24.0, 180.0
 BREAKS: dict[str, Callable[[ClockTrial, float], ClockTrial]] = {
     "none": lambda trial, _: trial,
@@ -114,6 +123,9 @@ def main() -> None:
             flush=True,
         )
     print(measure(rendered(seed, "mixed", LONG_S) for seed in range(max(1, clips // 2))).line(f"mixed {LONG_S:g} s"))
+    print(f"\nrendered through a fisheye of 128 degrees, {SHORT_S:g} s\n{ACCURACY_HEAD}")
+    for line in wide(clips):
+        print(line, flush=True)
     print("\nwrong pairs: accepted of tried, by length of the video")
     for name, accepted in wrong_pairs(trials).items():
         print(f"{name:22} {accepted}", flush=True)
@@ -147,7 +159,48 @@ def measure(trials: Iterable[ClockTrial]) -> Accuracy:
 
 def rendered(seed: int, manner: str, duration_s: float) -> ClockTrial:
     """A recording whose rotation is tracked in rendered pictures."""
+    return _rendered(seed, manner, duration_s, Camera(640, 360), None, [ASSUMED])[0][0]
+
+
+def wide(clips: int) -> Iterator[str]:
+    """The same recordings, tracked with and without the calibration of the lens that they were seen through."""
+    for manner in MANNERS:
+        found: dict[str, list[tuple[ClockTrial, NDArray[np.float64]]]] = {"lens known": [], "lens assumed": []}
+        for seed in range(clips):
+            tried = _rendered(seed, manner, SHORT_S, AROUND, WIDE, [WIDE, ASSUMED])
+            for name, one in zip(found, tried, strict=True):
+                found[name].append(one)
+        for name, trials in found.items():
+            yield measure(trial for trial, _ in trials).line(f"{manner}, {name}")
+        for name, trials in found.items():
+            pieces = [align_pieces(*trial.seen, trial.imu)[0] for trial, _ in trials]
+            yield (
+                f"{manner}, {name:14} R2 {np.mean([piece.correlation for piece in pieces]):.3f}, "
+                f"residual {np.mean([piece.residual_ms for piece in pieces]):.2f} ms, {_rotation_errors(trials)}"
+            )
+
+
+def _rotation_errors(trials: Sequence[tuple[ClockTrial, NDArray[np.float64]]]) -> str:
+    """What was tracked from frame to frame against what the head did; the still half of the frames is left out."""
+    tracked = np.vstack([trial.rotation_rad for trial, _ in trials])
+    true = np.vstack([turned for _, turned in trials])
+    inliers = np.concatenate([trial.rotation_inliers for trial, _ in trials])
+    size = np.linalg.norm(true, axis=1)
+    is_turning = (size > np.median(size)) & (inliers > 0)
+    tracked, true = tracked[is_turning], true[is_turning]
+    off_mrad, turn_mrad = (float(np.median(np.linalg.norm(one, axis=1))) * 1e3 for one in (tracked - true, true))
+    return (
+        f"angles {np.sum(tracked * true) / np.sum(true**2):.3f} of the true ones, off by {off_mrad:.2f} of "
+        f"{turn_mrad:.1f} mrad a frame (medians), {np.median(inliers[is_turning]):.0f} tracks agree"
+    )
+
+
+def _rendered(
+    seed: int, manner: str, duration_s: float, camera: Camera, through: Lens | None, taken_for: Sequence[Lens]
+) -> list[tuple[ClockTrial, NDArray[np.float64]]]:
+    """One recording, tracked once for every lens that it is taken for; and how the head turned from frame to frame."""
     import cv2
+    from scipy.spatial.transform import Rotation
 
     rng = np.random.default_rng([seed, 177])
     phases = phases_in(manner, duration_s)
@@ -155,19 +208,22 @@ def rendered(seed: int, manner: str, duration_s: float) -> ClockTrial:
     t_s = np.arange(int(duration_s * 30)) / 30
     ends = [phase.end_s for phase in phases[:-1]]
     is_work = np.array([phases[i].kind is PhaseKind.WORK for i in np.searchsorted(ends, t_s, side="right")])
-    camera = Camera(640, 360)
     visits = visits_of(phases, camera.height_px, rng)
     pictures = render(
-        make_scenery(seed % 3), motion, camera, t_s, visits=visits, has_hands=is_work, readout_s=READOUT_S
+        make_scenery(seed % 3), motion, camera, t_s, visits=visits, has_hands=is_work, readout_s=READOUT_S, lens=through
     )
-    tracker = RotationTracker(default_focal_px(480, 270))
-    rotation, inliers = np.zeros((len(t_s), 3)), np.zeros(len(t_s), np.int32)
+    trackers = [RotationTracker(lens) for lens in taken_for]
+    rotation, inliers = np.zeros((len(trackers), len(t_s), 3)), np.zeros((len(trackers), len(t_s)), np.int32)
     for index, (picture, _) in enumerate(pictures):
-        luma = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (480, 270), interpolation=cv2.INTER_AREA)
-        step = tracker.step(np.asarray(luma, np.uint8))
-        rotation[index], inliers[index] = step.rotation_rad, step.inliers
+        luma = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), TRACKED_PX, interpolation=cv2.INTER_AREA)
+        for which, tracker in enumerate(trackers):
+            step = tracker.step(np.asarray(luma, np.uint8))
+            rotation[which, index], inliers[which, index] = step.rotation_rad, step.inliers
     imu, clock = sense(motion, duration_s, rng)
-    return ClockTrial(np.rint(t_s * 1e9).astype(np.int64), rotation, inliers, imu, true_session_s(imu, clock))
+    pts_ns, session_s = np.rint(t_s * 1e9).astype(np.int64), true_session_s(imu, clock)
+    body = Rotation.from_matrix(motion.world_from_camera(t_s))
+    turned = np.vstack([np.zeros(3), (body[:-1].inv() * body[1:]).as_rotvec()])
+    return [(ClockTrial(pts_ns, *seen, imu, session_s), turned) for seen in zip(rotation, inliers, strict=True)]
 
 
 def wrong_pairs(trials: int, lengths_s: Sequence[float] = (5.0, 8.0, 20.0, 60.0)) -> dict[str, str]:

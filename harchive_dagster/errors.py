@@ -34,10 +34,6 @@ class LakeError(HarchiveError):
     """A table is missing, or does not fit its contract."""
 
 
-class GateBreachError(HarchiveError):
-    """A batch breaks an invariant of its suite; nothing was written."""
-
-
 class SessionRejectedError(HarchiveError):
     """One session cannot go on: it is moved to quarantine and its neighbours are not affected.
 

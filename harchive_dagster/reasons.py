@@ -59,7 +59,7 @@ class Reason(StrEnum):
     )
     SENSOR_UNREADABLE = (
         "sensor_unreadable",
-        "a sensor file cannot be parsed, or holds no finite numbers",
+        "a sensor or calibration file cannot be parsed, or holds no finite numbers",
         "export again",
     )
     READER_NOT_INSTALLED = (
@@ -70,7 +70,7 @@ class Reason(StrEnum):
     SENSOR_NOT_MONOTONIC = "sensor_not_monotonic", "device time goes back", "export again"
     SENSOR_IMPLAUSIBLE = (
         "sensor_implausible",
-        "rate, units or axes cannot be what was declared",
+        "rate, units, axes or lens cannot be what was declared",
         "check the rig's entry",
     )
     SENSOR_MISSING = "sensor_missing", "the upload has no inertial stream", "check the device"

@@ -28,14 +28,19 @@ _NO_TASK = "none"
 @click.option("--environment", default="other", show_default=True, help=f"One of {', '.join(sorted(ENVIRONMENTS))}.")
 @click.option("--session", help="Id of the session. [default: made of start and content]")
 @click.option("--placement", multiple=True, help=f"stream=place: where it is worn. {', '.join(sorted(PLACEMENTS))}.")
+@click.option("--clock", multiple=True, help="stream=clock: streams of one clock are timed by the same hardware.")
 @click.option("--without", multiple=True, help="Stream to leave out of the manifest.")
 @click.option("--marker", multiple=True, help=f"kind@seconds, from the first frame. {', '.join(sorted(MARKER_KINDS))}.")
 @click.option("--rig-model", default="unknown", show_default=True, help="Model of the cap.")
 @click.option("--camera", default="unknown", show_default=True, help="Model of the camera.")
+@click.option("--readout-ms", type=float, help="How long the rolling shutter takes from first row to last.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="The camera's lens: our JSON or Gyroflow's profile."
+)
 @click.option("--serial", default="unknown", show_default=True, help="Serial number; it stays in the manifest.")
 @click.option("--landing", help="Landing folder. [default: HARCHIVE_LANDING]")
 @click.option("--move/--copy", default=False, show_default="copy", help="Remove the files once they are in place.")
-def pack(files: tuple[Path, ...], landing: str | None, move: bool, **said: Any) -> None:
+def pack(files: tuple[Path, ...], calibration: Path | None, landing: str | None, move: bool, **said: Any) -> None:
     """Make a valid upload of one video and its sensor files, and put it into the landing folder.
 
     Formats, streams and rates are found in the files. Interrupted, the same command goes on where it stopped.
@@ -67,6 +72,8 @@ def pack(files: tuple[Path, ...], landing: str | None, move: bool, **said: Any) 
         camera=said["camera"],
         serial=said["serial"],
         placements=said["placement"],
+        clocks=said["clock"],
+        readout_ms=said["readout_ms"],
         without=said["without"],
         markers=said["marker"],
     )
@@ -74,6 +81,7 @@ def pack(files: tuple[Path, ...], landing: str | None, move: bool, **said: Any) 
         files,
         answers,
         landing=uploads,
+        calibration=calibration,
         known_tasks=load_task_catalog().tasks,
         max_bytes=settings.max_session_gb * 10**9,
         timezone=settings.timezone,

@@ -1,6 +1,6 @@
 """Draws the scenery as a moving camera sees it, and says where the face is in each picture.
 
-A pinhole camera and planes only: no lens distortion, no motion blur; a rolling shutter where asked for.
+Planes and a pinhole camera without motion blur; a rolling shutter and another lens before it where asked for.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,9 @@ from harchive_dagster.demo.scenery import (
     Plane,
     Scenery,
 )
+from harchive_dagster.recording.lens import Lens
 
-_HALF_FIELD_RAD = np.deg2rad(40.0)  # a cap camera in its linear mode sees about 80 degrees across
+_HALF_FIELD_RAD = float(np.deg2rad(40.0))  # a cap camera in its linear mode sees about 80 degrees across
 _NEAR_M = 0.05
 _GRID_PX = 8  # ray directions are computed on this grid: the bend in between is below 0.02 px
 _VISIBLE_SHARE = 0.5
@@ -61,11 +62,12 @@ class Camera:
 
     width_px: int
     height_px: int
+    half_field_rad: float = _HALF_FIELD_RAD
 
     @property
     def focal_px(self) -> float:
-        """Focal length; 80 degrees of horizontal field of view at every size."""
-        return float(self.width_px / 2 / np.tan(_HALF_FIELD_RAD))
+        """Focal length; the same horizontal field of view at every size."""
+        return float(self.width_px / 2 / np.tan(self.half_field_rad))
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -91,11 +93,13 @@ def render(
     visits: tuple[Visit, ...] = (),
     has_hands: NDArray[np.bool_] | None = None,
     readout_s: float = 0.0,
+    lens: Lens | None = None,
 ) -> Iterator[tuple[Picture, Box | None]]:
     """Pictures of the scene at session times `t_s` [M], each with the face's box.
 
     With a `readout_s` rows are exposed one after another, the middle one at `t_s`; faces' boxes and hands stay as they
-    are at `t_s`.
+    are at `t_s`. With a `lens` the pictures are those that it makes of what the pinhole camera sees, which has to see
+    more; the boxes are still the pinhole camera's.
 
     Yields:
         BGR uint8 [height, width, 3] (a new array each), and the face's box where at least half of it is inside
@@ -103,6 +107,7 @@ def render(
     """
     rotations, positions = motion.world_from_camera(t_s), motion.at(motion.position_m, t_s)
     rays = _coarse_rays(camera)
+    taken = _Taken.by(lens or camera, readout_s)
     for index, t in enumerate(t_s):
         view = View(rotations[index], positions[index])
         picture = _far(scenery.panorama, camera, view, rays)
@@ -114,8 +119,8 @@ def render(
                 person = _person_plane(scenery, visit, motion, camera, float(t))
                 _draw(picture, person, camera, view)
                 face = _face_box(person, camera, view)
-        if readout_s:
-            picture = _rolled(picture, motion, camera, view, rays, t + readout_s * _row_shares(camera))
+        if readout_s or lens:
+            picture = _retaken(picture, motion, camera, view, taken, float(t))
         if has_hands is not None and has_hands[index]:
             _draw_hands(picture, scenery.glove, float(t))
         yield picture, face
@@ -132,40 +137,55 @@ def render_covered(camera: Camera, count: int, rng: np.random.Generator) -> Iter
         yield np.repeat(luma[:, :, None], 3, axis=2)
 
 
-def _coarse_rays(camera: Camera) -> NDArray[np.float64]:
-    """Ray directions in camera axes at the centres of a coarse grid: float64 [gh, gw, 3]."""
-    columns, rows = -(-camera.width_px // _GRID_PX), -(-camera.height_px // _GRID_PX)
+def _coarse_grid(width_px: int, height_px: int) -> NDArray[np.float64]:
+    """Pixels at the centres of a coarse grid: float64 [gh, gw, 2]."""
+    columns, rows = -(-width_px // _GRID_PX), -(-height_px // _GRID_PX)
     # cv2.resize puts the centre of coarse cell i onto pixel (i + 0.5) * grid - 0.5.
     x = (np.arange(columns + 2) - 0.5) * _GRID_PX - 0.5
     y = (np.arange(rows + 2) - 0.5) * _GRID_PX - 0.5
-    grid = np.stack([*np.meshgrid(x, y), np.ones((len(y), len(x)))], axis=-1)
-    return np.asarray(grid @ np.linalg.inv(camera.matrix).T)
+    return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _row_shares(camera: Camera) -> NDArray[np.float64]:
-    """When each row of the coarse grid is exposed, as a share of the read-out from -0.5 to 0.5."""
-    rows = -(-camera.height_px // _GRID_PX)
-    return ((np.arange(rows + 2) - 0.5) * _GRID_PX - 0.5) / camera.height_px - 0.5
+def _coarse_rays(camera: Camera) -> NDArray[np.float64]:
+    """Ray directions in camera axes at the centres of the coarse grid: float64 [gh, gw, 3]."""
+    grid = _coarse_grid(camera.width_px, camera.height_px)
+    return np.asarray(np.dstack([grid, np.ones(grid.shape[:2])]) @ np.linalg.inv(camera.matrix).T)
 
 
-def _rolled(
-    picture: Picture,
-    motion: HeadMotion,
-    camera: Camera,
-    view: View,
-    rays: NDArray[np.float64],
-    row_t_s: NDArray[np.float64],
-) -> Picture:
-    """The picture as it looks when each row is exposed at its own time; only the rotation in between is regarded."""
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """How a lens and a rolling shutter take a picture: each cell of the coarse grid looks its way at its time.
+
+    Attributes:
+        rays: float64 [gh, gw, 3], in camera axes.
+        row_s: float64 [gh], exposure against the middle row's.
+    """
+
+    width_px: int
+    height_px: int
+    rays: NDArray[np.float64]
+    row_s: NDArray[np.float64]
+
+    @classmethod
+    def by(cls, lens: Lens | Camera, readout_s: float) -> "_Taken":
+        grid = _coarse_grid(lens.width_px, lens.height_px)
+        rays = _coarse_rays(lens) if isinstance(lens, Camera) else lens.rays(grid.reshape(-1, 2))
+        row_s = readout_s * (grid[:, 0, 1] / lens.height_px - 0.5)
+        return cls(lens.width_px, lens.height_px, rays.reshape(*grid.shape[:2], 3), row_s)
+
+
+def _retaken(picture: Picture, motion: HeadMotion, camera: Camera, view: View, taken: _Taken, t_s: float) -> Picture:
+    """The picture as another lens and shutter see it; of the motion in between only the rotation is regarded."""
     import cv2
 
-    in_view = np.einsum("ji,rjk,rck->rci", view.world_from_camera, motion.world_from_camera(row_t_s), rays)
-    pixels = in_view @ camera.matrix.T
-    size = (rays.shape[1] * _GRID_PX, rays.shape[0] * _GRID_PX)
-    inside = np.s_[_GRID_PX : _GRID_PX + camera.height_px, _GRID_PX : _GRID_PX + camera.width_px]
-    coarse = [(pixels[..., axis] / pixels[..., 2]).astype(np.float32) for axis in (0, 1)]
-    map_x, map_y = (cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[inside] for m in coarse)
-    return np.asarray(cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    then = motion.world_from_camera(t_s + taken.row_s)
+    in_view = np.einsum("ji,rjk,rck->rci", view.world_from_camera, then, taken.rays) @ camera.matrix.T
+    size = (taken.rays.shape[1] * _GRID_PX, taken.rays.shape[0] * _GRID_PX)
+    inside = np.s_[_GRID_PX : _GRID_PX + taken.height_px, _GRID_PX : _GRID_PX + taken.width_px]
+    # Divided last: between the grid's cells rays run straight, and the pixels that they meet do not.
+    x, y, z = cv2.split(cv2.resize(in_view.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[inside])
+    retaken = cv2.remap(picture, x / z, y / z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(retaken, np.uint8)
 
 
 def _far(panorama: Picture, camera: Camera, view: View, rays: NDArray[np.float64]) -> Picture:

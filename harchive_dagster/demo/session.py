@@ -62,6 +62,7 @@ class SessionSpec:
         errors: of the sensor.
         has_private: the worker marks two seconds in the middle as private.
         has_glove: the right hand's poses are recorded on the sensor's clock, and what it feels on another one.
+        has_calibration: the camera's lens comes with the upload.
         broken: kind of breakage, or None for a good session.
 
     Raises:
@@ -85,6 +86,7 @@ class SessionSpec:
     has_audio: bool = True
     has_private: bool = False
     has_glove: bool = False
+    has_calibration: bool = False
     imu_format: str = "csv"
     rate_hz: float = 200.0
     offset_ns: int | None = None
@@ -221,6 +223,8 @@ class _Build:
         if self.spec.broken is Breakage.TIME_GOES_BACK:
             turn_time_back(sensor)
         manifest = self._manifest(video, sensors)
+        if self.spec.has_calibration:
+            manifest["files"].append(self._write_lens())
         if self.spec.broken is Breakage.WRONG_CHECKSUM:
             damage_byte(video)
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -270,6 +274,15 @@ class _Build:
         write_hand(hand, hand_stream(duration_s, self.clock, self.spec.rng("hand")))
         write_touch(touch, touch_stream(duration_s, round(self.started_at.timestamp() * 1e6) * 1000))
         return {HAND_STREAM_ID: hand, TOUCH_STREAM_ID: touch}
+
+    def _write_lens(self) -> dict[str, Any]:
+        """The calibration of the camera, and its entry in the manifest."""
+        path, camera = self.folder / "lens.json", self.camera
+        centre = {"cx_px": (camera.width_px - 1) / 2, "cy_px": (camera.height_px - 1) / 2}
+        focal = {"fx_px": camera.focal_px, "fy_px": camera.focal_px}
+        size = {"width_px": camera.width_px, "height_px": camera.height_px}
+        path.write_text(json.dumps({"model": "pinhole", **size, **focal, **centre, "distortion": [0.0] * 5}) + "\n")
+        return {"path": path.name, "role": "calibration", "format": "lens", **_proof(path)}
 
     def _manifest(self, video: Path, sensors: Mapping[str, Path]) -> dict[str, Any]:
         spec = self.spec

@@ -23,6 +23,7 @@ _PRIVATE = 1  # the one with private time
 _GLOVED = (
     0  # and the one with a glove; not the same, as a clock that nobody measured is not published beside private time
 )
+_CALIBRATED = 1  # the worker whose camera's lens is known
 _SHORT_S = 7.0
 _FOREIGN_IMU_S = 15.0  # shorter, chance alone may look like agreement
 
@@ -147,6 +148,7 @@ def _good_specs(base: SessionSpec, *, days: int, workers: int, sessions: int, fi
                     task_id=None if index == _FREE_RECORDING else TASK_IDS[index % len(TASK_IDS)],
                     has_private=index == _PRIVATE,
                     has_glove=index == _GLOVED,
+                    has_calibration=worker == _CALIBRATED,
                     imu_format=("csv", "parquet")[index % 2],
                     region=_REGIONS[(worker - 1) % len(_REGIONS)],
                     environment=_ENVIRONMENTS[index % len(_ENVIRONMENTS)],

@@ -13,12 +13,12 @@ from harchive_dagster.landing.streams import readings_of, time_source_of
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.observations import FrameObservations
 from harchive_dagster.recording.pose import PoseStream
-from harchive_dagster.sync.clock import ClockAlignment, wall_clock_offset_ns
+from harchive_dagster.sync.clock import ClockAlignment
 from harchive_dagster.sync.clock_breaks import align_pieces
 from harchive_dagster.sync.image_orientation import CameraRotation, camera_rotation, is_stabilised
 from harchive_dagster.sync.orientation_rates import head_turning
 from harchive_dagster.sync.session_clocks import HEAD, SessionFacts, StreamTiming, claimed_clocks, session_clocks
-from harchive_dagster.sync.stream_clock import CONTENT, DEVICE
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, claimed_offset_ns
 
 
 def time_session(
@@ -54,7 +54,7 @@ def time_session(
             turned.rotation_inliers,
             stream,
             search_s=search_s,
-            expected_offset_ns=wall_clock_offset_ns(stream.t_device_ns, facts.started_at),
+            expected_offset_ns=claimed_offset_ns(int(stream.t_device_ns[0]), facts.started_at),
         )
         return turned.qualified(pieces)
 

@@ -23,7 +23,8 @@ from harchive_dagster.recording.depth import DepthStream
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.recording.tactile import TactileStream
-from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, counts_from_1970, stream_clock
+from harchive_dagster.recording.wall_clock import counts_from_1970
+from harchive_dagster.sync.stream_clock import DEVICE, StreamClock, stream_clock
 from harchive_dagster.worker_day import WorkerDay
 
 NarrowStream: TypeAlias = ImuStream | PoseStream | TactileStream | DepthStream

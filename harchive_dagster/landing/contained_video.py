@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from harchive_dagster.errors import LandingError, SettingsError
@@ -14,10 +14,7 @@ from harchive_dagster.landing.archives import open_archive
 from harchive_dagster.landing.formats.mcap_video import begun, extract_video, not_written, video_channels
 from harchive_dagster.landing.formats.sensor_logger import camera_videos
 from harchive_dagster.reasons import Reason
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_WALL_CLOCK_NS = 978_307_200 * 10**9
-"""2001 in UTC: a message time before it counts from the recorder's start, not from 1970."""
+from harchive_dagster.recording.wall_clock import counts_from_1970, utc_moment
 
 
 @dataclass(frozen=True)
@@ -96,11 +93,10 @@ def _taken_out(path: Path, target: Path, name: str) -> ContainedVideo:
     videos = {video.member: video for video in camera_videos(path)}
     if wanted[0] in videos:
         _copy_member(path, wanted[0], target)
-        started_at = _EPOCH + timedelta(milliseconds=videos[wanted[0]].session_start_ms)
+        started_at = utc_moment(videos[wanted[0]].session_start_ms * 1_000_000)
         return ContainedVideo(wanted[0], started_at, is_exact=False)
     extracted = extract_video(path, wanted[0], target)
-    is_wall_clock = extracted.first_time_ns >= _FIRST_WALL_CLOCK_NS
-    first = _EPOCH + timedelta(microseconds=extracted.first_time_ns // 1000) if is_wall_clock else None
+    first = utc_moment(extracted.first_time_ns) if counts_from_1970(extracted.first_time_ns) else None
     return ContainedVideo(wanted[0], first, is_exact=True, remarks=tuple(map(str, extracted.dropped)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harchive_dagster.errors import HarchiveError, LandingError, RecordingError, SessionRejectedError, UnexpectedError
+from harchive_dagster.landing.calibration import lens_of
 from harchive_dagster.landing.hashing import HashingFile, sha256_of
 from harchive_dagster.landing.integrity import require_within, verify_files
 from harchive_dagster.landing.layout import list_sessions
@@ -128,6 +129,7 @@ class _Examination:
         self.facts = facts = _probe_whole(self._landing, self._folder, manifest)
         self._require_consent(consent, manifest, duration_ns=facts.duration_ns)
         require_private_within(manifest.markers, facts.duration_ns)
+        lens_of(self._folder, manifest, width_px=facts.width_px, height_px=facts.height_px)
         _require_known_task(manifest, known_tasks)
         _require_new(self._landing, manifest, self._worker_day, self._known)
 

@@ -143,6 +143,11 @@ class Manifest:
         return tuple(file for file in self.files if file.role == "sensor")
 
     @property
+    def lens_file(self) -> ManifestFile | None:
+        """The camera's calibration; one that names a stream is that sensor's, and nothing reads those."""
+        return next((file for file in self.files if file.role == "calibration" and not file.stream_id), None)
+
+    @property
     def private_intervals_ns(self) -> tuple[tuple[int, int], ...]:
         """Time the worker wants cut: sorted half-open intervals in session time."""
         return marked_intervals_ns(self.markers, "private")

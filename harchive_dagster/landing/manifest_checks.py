@@ -61,6 +61,9 @@ def _file_problems(manifest: "Manifest", folder: Path) -> Iterator[str]:
     videos = sum(file.role == "video" for file in files)
     if files and videos != 1:
         yield f"{videos} files have the role video, expected exactly one"
+    lenses = sum(file.role == "calibration" and not file.stream_id for file in files)
+    if lenses > 1:
+        yield f"{lenses} files are calibrations of the camera, expected at most one"
     streams = {stream.stream_id for stream in manifest.rig.streams}
     for file in files:
         if file.stream_id and file.stream_id not in streams:

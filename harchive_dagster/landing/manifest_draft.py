@@ -40,6 +40,8 @@ class Answers:
         country: ISO 3166-1; None takes the consent's.
         session_id: None makes one of the start and the content.
         placements: of the form stream=placement.
+        clocks: of the form stream=clock.
+        readout_ms: of the camera's rolling shutter; None where not known.
         without: streams to leave out of the manifest.
         markers: of the form kind@seconds, in session time.
     """
@@ -57,6 +59,8 @@ class Answers:
     camera: str = _STAND_IN
     serial: str = _STAND_IN
     placements: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()
+    readout_ms: float | None = None
     without: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
 
@@ -76,6 +80,7 @@ def draft_manifest(
     consent: ConsentRecord | None,
     files: Sequence[InspectedFile],
     streams: Sequence[DraftedStream],
+    calibrations: Sequence[dict[str, Any]],
     problems: list[str],
 ) -> dict[str, Any]:
     """The manifest as JSON-ready values; `problems` gets a sentence for everything that cannot be filled in."""
@@ -97,8 +102,9 @@ def draft_manifest(
             "camera": answers.camera,
             "serial": answers.serial,
             "streams": [stream.entry for stream in streams],
+            **({} if answers.readout_ms is None else {"readout_ms": answers.readout_ms}),
         },
-        "files": list(_file_entries(files, streams)),
+        "files": [*_file_entries(files, streams), *calibrations],
         "markers": _markers(answers.markers, problems),
     }
 
@@ -120,7 +126,7 @@ def _country(answers: Answers, consent: ConsentRecord | None, problems: list[str
 
 def _file_entries(files: Sequence[InspectedFile], streams: Sequence[DraftedStream]) -> Iterator[dict[str, Any]]:
     for file in files:
-        proof = {"path": file.source.name, "bytes": file.source.bytes, "sha256": file.source.sha256}
+        proof = file.source.proof
         if file.video:
             yield {**proof, "role": "video", "format": file.video_format}
         for stream in streams:

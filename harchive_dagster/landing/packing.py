@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from harchive_dagster.errors import ConsentError, LandingError, SettingsError
+from harchive_dagster.landing.calibration import format_of, read_lens, require_same_shape
 from harchive_dagster.landing.fields import is_identifier, parse_day, parse_moment
 from harchive_dagster.landing.inspection import InspectedFile, inspect_file
 from harchive_dagster.landing.layout import list_sessions, worker_day_folder
@@ -53,6 +54,7 @@ def plan_upload(
     answers: Answers,
     *,
     landing: Path,
+    calibration: Path | None = None,
     known_tasks: Collection[str],
     max_bytes: int,
     timezone: str,
@@ -64,6 +66,7 @@ def plan_upload(
         paths: one video, and sensor files.
         answers: what a person says.
         landing: where the upload will lie; its consents are looked at.
+        calibration: file of the camera's lens.
         known_tasks: ids of the task catalogue.
         max_bytes: what the files of one session may come to.
         timezone: IANA name; where a start is only known in UTC, it says which day that was.
@@ -73,17 +76,21 @@ def plan_upload(
         SettingsError: naming everything that is wrong.
     """
     problems: list[str] = []
+    _refuse_same_names([*paths, *([calibration] if calibration else [])], problems)
     files = _inspect_all(paths, problems)
-    total = sum(file.source.bytes for file in files)
+    lens = _lens(calibration, files, problems) if calibration else None
+    total = sum(file.source.bytes for file in files) + (lens[0].bytes if lens else 0)
     if total > max_bytes:
         problems.append(f"the files have {total} bytes, and one session may have {max_bytes}")
-    streams = draft_streams(files, answers.placements, answers.without, problems)
+    streams = draft_streams(
+        files, problems, placements=answers.placements, without=answers.without, clocks=answers.clocks
+    )
     files = [file for file in files if file.video or any(stream.file is file for stream in streams)]
     video = next((file for file in files if file.video), None)
     duration_ns = video.video.duration_ns if video and video.video else None
     time = _time(answers, video, ZoneInfo(timezone), now, problems)
     consent = _consent(landing, answers.consent_id, problems)
-    document = draft_manifest(answers, time, consent, files, streams, problems)
+    document = draft_manifest(answers, time, consent, files, streams, [lens[1]] if lens else [], problems)
     problems += manifest_problems(document, duration_ns)
     problems += filter(None, [task_problem(answers.task_id, known_tasks)])
     if consent and time.is_known:
@@ -101,7 +108,8 @@ def plan_upload(
         )
     worker_day = WorkerDay(time.collected_on, answers.worker_id)
     remarks = tuple(_remarks(answers, time, video, consent))
-    return Plan(worker_day, session_id, as_json(document), tuple(file.source for file in files), remarks)
+    sources = (*(file.source for file in files), *([lens[0]] if lens else []))
+    return Plan(worker_day, session_id, as_json(document), sources, remarks)
 
 
 def _twins(landing: Path, worker_day: WorkerDay, session_id: str, document: dict[str, Any]) -> Iterator[str]:
@@ -133,11 +141,32 @@ def _remarks(
         )
 
 
-def _inspect_all(paths: Sequence[Path], problems: list[str]) -> list[InspectedFile]:
-    """The files that can be packed, the video first; the order they were named in makes no difference."""
+def _refuse_same_names(paths: Sequence[Path], problems: list[str]) -> None:
     for name, count in Counter(path.name for path in paths).items():
         if count > 1:
             problems.append(f"{count} files are named {name!a}")
+
+
+def _lens(path: Path, files: Sequence[InspectedFile], problems: list[str]) -> tuple[SourceFile, dict[str, Any]] | None:
+    """The camera's calibration and its entry in the manifest; None, with a sentence, where it cannot be used."""
+    try:
+        source, file_format = SourceFile.of(path), format_of(path)
+        lens = read_lens(path, file_format)
+        for video in (file.video for file in files if file.video):
+            require_same_shape(lens, path.name, width_px=video.width_px, height_px=video.height_px)
+    except OSError as error:
+        problems.append(f"calibration {path.name!a} cannot be read: {error.strerror}")
+    except ValueError as error:
+        problems.append(f"calibration {error}")
+    except LandingError as error:
+        problems.append(error.detail.rstrip("."))
+    else:
+        return source, {**source.proof, "role": "calibration", "format": file_format}
+    return None
+
+
+def _inspect_all(paths: Sequence[Path], problems: list[str]) -> list[InspectedFile]:
+    """The files that can be packed, the video first; the order they were named in makes no difference."""
     found = [inspect_file(path, problems) for path in paths]
     files = sorted(
         (file for file in found if file is not None), key=lambda file: (file.video is None, file.source.name)

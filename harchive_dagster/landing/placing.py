@@ -38,6 +38,11 @@ class SourceFile:
     sha256: str
     modified_ns: int
 
+    @property
+    def proof(self) -> dict[str, str | int]:
+        """What a manifest says to prove its bytes."""
+        return {"path": self.name, "bytes": self.bytes, "sha256": self.sha256}
+
     @classmethod
     def of(cls, path: Path) -> "SourceFile":
         """Hash a file, in pieces.

@@ -28,21 +28,28 @@ class DraftedStream:
 
 
 def draft_streams(
-    files: Sequence[InspectedFile], placements: Sequence[str], without: Sequence[str], problems: list[str]
+    files: Sequence[InspectedFile],
+    problems: list[str],
+    *,
+    placements: Sequence[str],
+    without: Sequence[str],
+    clocks: Sequence[str],
 ) -> list[DraftedStream]:
     """Name every stream and measure its rate; sorted by id.
 
     Args:
         files: what was found in them.
+        problems: gets a sentence for everything that is wrong.
         placements: of the form stream=placement.
         without: ids of streams to leave out.
-        problems: gets a sentence for everything that is wrong.
+        clocks: of the form stream=clock; streams of the same clock are timed by the same hardware.
     """
     # A file that was refused may be the one that holds it.
     is_inertial_sought = not problems
     found = _named(files)
-    worn_at = _worn_at(placements, problems)
-    for stream_id in sorted({*worn_at, *without} - set(found)):
+    worn_at = _by_stream("--placement", "placement", placements, problems)
+    timed_by = _by_stream("--clock", "clock", clocks, problems)
+    for stream_id in sorted({*worn_at, *timed_by, *without} - set(found)):
         names = ", ".join(sorted(found)) or "none"
         problems.append(f"there is no stream {stream_id!a}; the files hold {names}")
     drafted, nowhere = [], []
@@ -53,7 +60,7 @@ def draft_streams(
         if not placement:
             nowhere.append(stream_id)
             continue
-        spec = StreamSpec(stream_id, placement, channel.kind, rate_hz=1.0)
+        spec = StreamSpec(stream_id, placement, channel.kind, rate_hz=1.0, clock=timed_by.get(stream_id))
         try:
             rate_hz = measured_rate_hz(file, spec, channel)
         except SessionRejectedError as error:
@@ -111,7 +118,7 @@ def _slug(text: str) -> str:
     return slug if is_identifier(slug) else f"stream_{slug}".rstrip("_")
 
 
-def _worn_at(texts: Sequence[str], problems: list[str]) -> dict[str, str]:
-    problems += [f"--placement {text!a} is not of the form stream=placement" for text in texts if "=" not in text]
+def _by_stream(option: str, what: str, texts: Sequence[str], problems: list[str]) -> dict[str, str]:
+    problems += [f"{option} {text!a} is not of the form stream={what}" for text in texts if "=" not in text]
     pairs = [text.partition("=") for text in texts]
-    return {stream_id: placement for stream_id, sign, placement in pairs if sign}
+    return {stream_id: value for stream_id, sign, value in pairs if sign}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from harchive_dagster.errors import ConsentError, LandingError, SessionRejectedError
+from harchive_dagster.landing.calibration import read_lens, require_same_shape
 from harchive_dagster.landing.formats.protocol import KIND_OF, Reading, unreadable
 from harchive_dagster.landing.formats.registry import read_stream
 from harchive_dagster.landing.gate_limits import stream_breaches, upload_breaches
@@ -134,6 +135,8 @@ def check_session(
     if facts:
         report.tried(_check_recording, report, manifest, facts, now)
     report.tried(require_inertial, manifest)
+    if manifest.lens_file and manifest.lens_file.path in present:
+        report.tried(_check_lens, folder, manifest, facts)
     left_out: set[str] = set()
     for file in manifest.sensor_files:
         if file.path in present:
@@ -203,6 +206,14 @@ def _check_recording(report: UploadReport, manifest: Manifest, facts: VideoFacts
                 f"marker {marker.kind} at {marker.at_ns / 1e9:.3f} s lies after the video's end "
                 f"at {facts.duration_ns / 1e9:.3f} s"
             )
+
+
+def _check_lens(folder: Path, manifest: Manifest, facts: VideoFacts | None) -> None:
+    file = manifest.lens_file
+    assert file is not None
+    lens = read_lens(folder / file.path, file.format)
+    if facts:
+        require_same_shape(lens, file.path, width_px=facts.width_px, height_px=facts.height_px)
 
 
 def _check_stream(

@@ -12,14 +12,10 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.recording.decoding import DecodedFrame, iterate_frames, small_luma
+from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection, FrameObservations
 from harchive_dagster.recording.picture_quality import NOT_LOOKED_AT, PictureQuality, measure_quality
-from harchive_dagster.recording.visual_rotation import (
-    RotationStep,
-    RotationTracker,
-    default_focal_px,
-    nothing_estimated,
-)
+from harchive_dagster.recording.visual_rotation import RotationStep, RotationTracker, nothing_estimated
 
 _T = TypeVar("_T")
 
@@ -88,7 +84,7 @@ def look(
     detector: FrameDetector | None,
     detect_every: int = 5,
     private_intervals_ns: Iterable[tuple[int, int]] = (),
-    focal_px: float | None = None,
+    lens: Lens | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[FrameObservations, list[Detection]]:
     """Decode a video once and write down everything that needs pixels.
@@ -104,7 +100,7 @@ def look(
         detector: the privacy detector, or None to detect nothing.
         detect_every: frames between detections in calm and bright pictures, at least 1.
         private_intervals_ns: half-open [start, end) in session time.
-        focal_px: focal length in source pixels; without it a 75 degree field of view is assumed.
+        lens: the camera's; without it a 75 degree field of view without distortion is assumed.
         progress: called after every frame with the number of frames looked at.
 
     Returns:
@@ -118,7 +114,7 @@ def look(
     if detect_every < 1:
         raise _unusable(f"detect_every is {detect_every}", "Give 1 or more frames.")
     rows = _Rows()
-    eyes = _Eyes(detector, detect_every, focal_px)
+    eyes = _Eyes(detector, detect_every, lens)
     is_start = True
     frames = _with_privacy(iterate_frames(path), private)
     for (current, is_private), following in _with_next(frames):
@@ -141,7 +137,7 @@ class _Eyes:
 
     detector: FrameDetector | None
     detect_every: int
-    focal_px: float | None
+    lens: Lens | None
     detections: list[Detection] = field(default_factory=list)
     _tracker: RotationTracker | None = None
     _since_detection: int = 0
@@ -154,8 +150,7 @@ class _Eyes:
         luma = small_luma(current.frame)
         scale = luma.shape[1] / current.frame.width
         if self._tracker is None:
-            focal = self.focal_px or default_focal_px(current.frame.width, current.frame.height)
-            self._tracker = RotationTracker(focal * scale)
+            self._tracker = RotationTracker(self.lens or assumed_lens(current.frame.width, current.frame.height))
         quality = measure_quality(luma)
         step = self._tracker.step(luma)
         is_hard = quality.luma_mean < _DARK_LUMA or step.motion_px > _FAST_SHARE * luma.shape[1]

@@ -1,14 +1,12 @@
 """Camera rotation from one picture to the next, from feature tracks. Knows nothing of clocks or inertial sensors."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_FIELD_OF_VIEW_DEG = 75.0
-"""Assumed along the longer side when nobody calibrated the camera; the map fitted in sync absorbs the error."""
+from harchive_dagster.recording.lens import Lens, RayTable
 
 _FEATURES_MAX = 200
 _FEATURES_MIN = 150
@@ -57,11 +55,6 @@ class RotationStep:
     is_scene_cut: bool
 
 
-def default_focal_px(width_px: int, height_px: int) -> float:
-    """Focal length of a picture of this size under the assumed field of view."""
-    return max(width_px, height_px) / 2 / math.tan(math.radians(DEFAULT_FIELD_OF_VIEW_DEG) / 2)
-
-
 def nothing_estimated(*, motion_px: float = 0.0, is_scene_cut: bool = False) -> RotationStep:
     """The step of a first picture, of private time and of lost tracks."""
     return RotationStep(np.zeros(3), 0, motion_px, is_scene_cut)
@@ -72,12 +65,13 @@ class RotationTracker:
     """Follows features from picture to picture (pyramidal Lucas-Kanade, checked there and back).
 
     Args:
-        focal_px: focal length in pixels of the pictures passed to `step`.
+        lens: of the camera; pictures passed to `step` may be smaller than those it was calibrated with.
     """
 
-    focal_px: float
+    lens: Lens
     _previous: NDArray[np.uint8] | None = field(default=None, init=False)
     _points: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32), init=False)
+    _table: RayTable | None = field(default=None, init=False)
 
     def reset(self) -> None:
         """Forget the previous picture: the next step starts afresh."""
@@ -95,11 +89,12 @@ class RotationTracker:
         """
         previous = self._previous
         self._previous = luma
-        if previous is None or previous.shape != luma.shape:
+        if previous is None or previous.shape != luma.shape or min(luma.shape) < min(_WINDOW_PX):
             self._points = np.empty((0, 2), np.float32)
             return nothing_estimated()
+        table = self._rays_of(luma)
         if len(self._points) < _FEATURES_MIN:
-            self._points = _find_features(previous)
+            self._points = _find_features(previous, table.is_seen)
         before, after = _track(previous, luma, self._points)
         is_lost = len(self._points) >= _CUT_FEATURES and len(after) < _CUT_SURVIVORS * len(self._points)
         self._points = after
@@ -109,55 +104,60 @@ class RotationTracker:
         if len(after) < _INLIERS_MIN:
             return nothing_estimated()
         motion_px = float(np.median(np.hypot(*(after - before).T)))
-        centre = np.array([(luma.shape[1] - 1) / 2, (luma.shape[0] - 1) / 2])
-        rotation, residual_px = fit_rotation(before - centre, after - centre, self.focal_px)
+        rays, _ = table.at(before)
+        target, px_per_rad = table.at(after)
+        is_seen = np.isfinite(rays).all(axis=1) & np.isfinite(target).all(axis=1) & np.isfinite(px_per_rad)
+        if np.count_nonzero(is_seen) < _INLIERS_MIN:
+            return nothing_estimated(motion_px=motion_px)
+        rotation, residual_px = fit_rotation(rays[is_seen], target[is_seen], px_per_rad[is_seen])
         inliers = int(np.count_nonzero(residual_px < _INLIER_PX))
         if inliers < max(_INLIERS_MIN, _INLIER_SHARE_MIN * len(after)):
             return nothing_estimated(motion_px=motion_px)
         return RotationStep(rotation, inliers, motion_px, is_scene_cut=False)
 
+    def _rays_of(self, luma: NDArray[np.uint8]) -> RayTable:
+        if self._table is None or self._table.px_per_rad.shape != luma.shape:
+            self._table = RayTable.of(self.lens, luma.shape[1], luma.shape[0])
+        return self._table
+
 
 def fit_rotation(
-    before_px: NDArray[np.floating], after_px: NDArray[np.floating], focal_px: float
+    before: NDArray[np.float64], after: NDArray[np.float64], px_per_rad: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit one rotation to point pairs: Gauss-Newton on re-projection with Cauchy weights, annealed.
+    """Fit one rotation to pairs of rays: Gauss-Newton on the sphere with Cauchy weights, annealed.
 
     Args:
-        before_px: [N, 2], relative to the principal point, N >= 3.
-        after_px: [N, 2], where the same points are in the next picture.
-        focal_px: focal length in the same pixels.
+        before: [N, 3], unit vectors in camera axes, N >= 3.
+        after: [N, 3], where the same points are seen in the next picture.
+        px_per_rad: [N], what an angle is in pixels there: tracks are equally exact in pixels, not in angle.
 
     Returns:
         The rotation vector [3] of the camera body, and the residual length in pixels of every pair [N].
     """
     import cv2
 
-    rays = np.column_stack([before_px / focal_px, np.ones(len(before_px))])
-    target = np.asarray(after_px / focal_px, dtype=np.float64)
-    flow = np.median(target - rays[:, :2], axis=0)
-    # A point ahead of a camera that turns right (+y) moves left; one that tilts up (+x) sees it move down.
-    body = np.asarray(cv2.Rodrigues(np.array([flow[1], -flow[0], 0.0]))[0])
-    residual = np.zeros_like(target)
+    # What a camera sees turns against it: after = before - turn x before, so after x before is the turn across the ray.
+    body = np.asarray(cv2.Rodrigues(np.median(np.cross(after, before), axis=0))[0])
+    residual_px = np.zeros(len(before))
     for scale_px in _CAUCHY_PX:
-        turned = rays @ body  # = (body.T @ rays.T).T, the old rays seen from the turned camera
-        x, y = turned[:, 0] / turned[:, 2], turned[:, 1] / turned[:, 2]
-        residual = target - np.column_stack([x, y])
-        weight = 1.0 / (1.0 + (residual**2).sum(axis=1) * (focal_px / scale_px) ** 2)
-        jacobian = np.stack([x * y, -(1 + x * x), y, 1 + y * y, -x * y, -x], axis=1).reshape(-1, 2, 3)
-        weighted = jacobian * weight[:, None, None]
-        normal = np.einsum("nki,nkj->ij", weighted, jacobian)
-        gradient = np.einsum("nki,nk->i", weighted, residual)
+        turned = before @ body  # = (body.T @ before.T).T, the old rays seen from the turned camera
+        residual_px = np.linalg.norm(after - turned, axis=1) * px_per_rad
+        weight = (px_per_rad**2 / (1.0 + (residual_px / scale_px) ** 2))[:, None]
+        normal = weight.sum() * np.eye(3) - (turned * weight).T @ turned
+        apart = (after * weight).T @ turned
+        gradient = np.array([apart[1, 2] - apart[2, 1], apart[2, 0] - apart[0, 2], apart[0, 1] - apart[1, 0]])
         # The ridge matters only where all points sit in one spot and roll is not observable.
         step = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(3), gradient)
         body = body @ np.asarray(cv2.Rodrigues(step)[0])
-    rotation = np.asarray(cv2.Rodrigues(body)[0], dtype=np.float64).ravel()
-    return rotation, np.hypot(residual[:, 0], residual[:, 1]) * focal_px
+    return np.asarray(cv2.Rodrigues(body)[0], dtype=np.float64).ravel(), residual_px
 
 
-def _find_features(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _find_features(luma: NDArray[np.uint8], is_seen: NDArray[np.bool_]) -> NDArray[np.float32]:
     import cv2
 
-    found = cv2.goodFeaturesToTrack(luma, maxCorners=_FEATURES_MAX, qualityLevel=0.01, minDistance=10)
+    found = cv2.goodFeaturesToTrack(
+        luma, maxCorners=_FEATURES_MAX, qualityLevel=0.01, minDistance=10, mask=is_seen.view(np.uint8)
+    )
     corners: Any = () if found is None else found  # the stubs leave out that a flat picture gives None
     return np.array(corners, dtype=np.float32).reshape(-1, 2)
 

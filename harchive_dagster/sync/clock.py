@@ -4,7 +4,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SyncError
 from harchive_dagster.reasons import Reason
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SAME_DAY_NS = 24 * 3_600_000_000_000
 
 EVER_NS = 1 << 62
 """Farther than any clock counts: 146 years."""
@@ -134,8 +130,8 @@ class ClockAlignment(ClockMapping):
         piece_index: which piece of the recording, from 0; a clock that was never set has one.
         method: name and version of the method.
         offset_sd_ns: standard uncertainty of where the mapping puts an instant at mid-recording, and so of the offset;
-            95 % of true values lie within 1.96 of it.
-        drift_sd_ppm: standard uncertainty of the drift.
+            95 % of true values lie within 1.96 of it. None where nothing was measured.
+        drift_sd_ppm: standard uncertainty of the drift; None where it was not measured.
         residual_ms: robust RMS of the windows' offsets about the line.
         max_residual_ms: the largest of them.
         correlation: share of the visual rotation's variance that the gyro explains (adjusted R2), 0 to 1.
@@ -153,8 +149,8 @@ class ClockAlignment(ClockMapping):
 
     stream_id: str
     method: str
-    offset_sd_ns: float
-    drift_sd_ppm: float
+    offset_sd_ns: float | None
+    drift_sd_ppm: float | None
     residual_ms: float
     max_residual_ms: float
     correlation: float
@@ -182,17 +178,6 @@ class ClockAlignment(ClockMapping):
         ]
         for array in arrays:
             array.setflags(write=False)
-
-
-def wall_clock_offset_ns(t_device_ns: NDArray[np.int64], started_at: datetime) -> int | None:
-    """The offset to expect of a device whose clock counts UTC; None where it counts from elsewhere.
-
-    Args:
-        t_device_ns: int64 [N], N >= 1.
-        started_at: wall clock at the first frame, aware.
-    """
-    started_ns = round((started_at - _EPOCH) / timedelta(microseconds=1)) * 1000
-    return -started_ns if abs(int(t_device_ns[0]) - started_ns) < _SAME_DAY_NS else None
 
 
 def refusal(alignment: ClockAlignment) -> SyncError:

@@ -53,10 +53,11 @@ def sync_curve_png(
     _draw_curves(figure.add_subplot(grid[:, 0]), alignment, pts_ns, rotation_rad, rotation_inliers, imu)
     _draw_search(figure.add_subplot(grid[0, 1]), alignment)
     _draw_windows(figure.add_subplot(grid[1, 1]), alignment)
+    drift_sd = "" if alignment.drift_sd_ppm is None else f" ± {alignment.drift_sd_ppm:.0f}"
     verdict = "accepted" if alignment.is_accepted else f"refused: {alignment.reason}"
     figure.suptitle(
-        f"{alignment.stream_id}: {verdict}, R² {alignment.correlation:.2f}, drift {alignment.drift_ppm:+.0f} "
-        f"± {alignment.drift_sd_ppm:.0f} ppm, residual {alignment.residual_ms:.2f} ms",
+        f"{alignment.stream_id}: {verdict}, R² {alignment.correlation:.2f}, drift {alignment.drift_ppm:+.0f}"
+        f"{drift_sd} ppm, residual {alignment.residual_ms:.2f} ms",
         fontsize=9,
     )
     picture = io.BytesIO()

@@ -64,7 +64,7 @@ class CameraRotation:
             replace(
                 alignment,
                 method=METHOD,
-                offset_sd_ns=float(np.hypot(alignment.offset_sd_ns, self.offset_sd_ns)),
+                offset_sd_ns=alignment.offset_sd_ns and float(np.hypot(alignment.offset_sd_ns, self.offset_sd_ns)),
                 correlation=min(alignment.correlation, self.correlation),
                 distinctness=min(alignment.distinctness, self.distinctness),
                 confidence=min(alignment.confidence, confirmed),

@@ -10,10 +10,11 @@ import numpy as np
 
 from harchive_dagster.errors import SyncError
 from harchive_dagster.recording.imu import ImuStream
+from harchive_dagster.recording.wall_clock import counts_from_1970
 from harchive_dagster.sync.alignment import refused
 from harchive_dagster.sync.clock import ClockAlignment, ClockMapping, refusal
 from harchive_dagster.sync.shared_events import align_events
-from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, counts_from_1970, device_claim
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, EVENT, SHARED, device_claim
 
 SHARED_METHOD = "shared_clock/1"
 DEVICE_METHOD = "device_time/1"

@@ -4,11 +4,12 @@ device's word. How a gyro's clock is measured is `alignment`'s business.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harchive_dagster.recording.wall_clock import counts_from_1970, utc_ns
 from harchive_dagster.sync.clock import Clock, ClockMapping, PiecewiseClock
 
 CONTENT = "content"
@@ -24,11 +25,6 @@ DEVICE = "device"
 """What the device claims: nothing was measured."""
 
 CLOCK_SOURCES = (CONTENT, SHARED, EVENT, DEVICE)
-
-_UTC_FROM_NS = 10**17
-"""Above it, device time counts from 1970: it is March 1973 then, and 3.2 years for a clock that counts from boot."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +53,15 @@ class StreamClock:
         return np.asarray(is_held & np.append(True, latest_ns[1:] > latest_ns[:-1]))
 
 
-def counts_from_1970(first_device_ns: int) -> bool:
-    """Whether device time is UTC. Any other counts from the device's start and says nothing of the recording's."""
-    return first_device_ns > _UTC_FROM_NS
-
-
 def stream_clock(
     first_device_ns: int, sharing: Sequence[Clock], started_at: datetime, *, readout_ms: float | None = None
 ) -> StreamClock:
     """The clock of one stream; the first of the measured ones that it shares a clock with, or else its device's claim.
 
     Args:
-        first_device_ns: as in `device_claim`.
+        first_device_ns: as in `claimed_offset_ns`.
         sharing: measured mappings of streams on the same hardware clock.
-        started_at: as in `device_claim`.
+        started_at: as in `claimed_offset_ns`.
         readout_ms: as in `device_claim`.
     """
     if sharing:
@@ -78,24 +69,28 @@ def stream_clock(
     return StreamClock(DEVICE, device_claim(first_device_ns, started_at, readout_ms=readout_ms))
 
 
-def device_claim(first_device_ns: int, started_at: datetime, *, readout_ms: float | None = None) -> ClockMapping:
-    """Device time at its word: since the first frame, or since 1970.
+def claimed_offset_ns(first_device_ns: int, started_at: datetime) -> int | None:
+    """The offset of a device whose clock counts UTC; None where it counts from elsewhere.
 
     Args:
         first_device_ns: device time of the stream's first sample, by which a clock that counts from 1970 is known.
         started_at: aware; wall clock at the first frame, where device time that counts from 1970 has its zero.
+    """
+    return -utc_ns(started_at) if counts_from_1970(first_device_ns) else None
+
+
+def device_claim(first_device_ns: int, started_at: datetime, *, readout_ms: float | None = None) -> ClockMapping:
+    """Device time at its word: since the first frame, or since 1970.
+
+    Args:
+        first_device_ns: as in `claimed_offset_ns`.
+        started_at: as in `claimed_offset_ns`.
         readout_ms: of the camera's rolling shutter. A frame's session time is when its middle row is exposed, as
             measured clocks have it; cameras stamp the first row, and by its clock the middle row is half of this later.
     """
-    zero_ns = _utc_ns(started_at) if counts_from_1970(first_device_ns) else 0
     return ClockMapping(
-        offset_ns=-zero_ns - round((readout_ms or 0.0) * 0.5e6),
+        offset_ns=(claimed_offset_ns(first_device_ns, started_at) or 0) - round((readout_ms or 0.0) * 0.5e6),
         drift_ppm=0.0,
         camera_from_sensor=(1.0, 0.0, 0.0, 0.0),
         gyro_bias_rad_s=np.zeros(3),
     )
-
-
-def _utc_ns(moment: datetime) -> int:
-    """Whole microseconds, as a float of seconds since 1970 is off by 200 ns."""
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

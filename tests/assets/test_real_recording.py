@@ -13,7 +13,7 @@ import pytest
 
 from harchive_dagster.demo.uploads import write_consent
 from harchive_dagster.lake import ledgers, schemas
-from harchive_dagster.recording.visual_rotation import default_focal_px
+from harchive_dagster.recording.lens import assumed_lens
 
 SESSION = "s-gopro-walk"
 FPS = Fraction(30_000, 1001)
@@ -51,7 +51,7 @@ def write_shaken(source, target, iori):
     """Undo the camera's own stabilisation: turn each real picture back by what the camera turned it (IORI)."""
     from scipy.spatial.transform import Rotation
 
-    focal_px = default_focal_px(848, 480)
+    focal_px = assumed_lens(848, 480).fx_px
     K = np.array([[focal_px, 0, 424], [0, focal_px, 240], [0, 0, 1.0]])
     axes = np.diag([1.0, -1.0, -1.0])  # the telemetry's axes are x right, y up, z back
     turns = Rotation.from_quat(iori[:, [1, 3, 2, 0]]).as_matrix()

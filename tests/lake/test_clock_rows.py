@@ -7,10 +7,11 @@ import pyarrow as pa
 from harchive_dagster.demo.clock_trials import make_trial, samples_lost
 from harchive_dagster.lake import rows
 from harchive_dagster.reasons import Reason
+from harchive_dagster.sync.alignment import refused
 from harchive_dagster.sync.clock import PiecewiseClock
 from harchive_dagster.sync.clock_breaks import align_pieces
 from harchive_dagster.sync.session_clocks import StreamTiming
-from harchive_dagster.sync.stream_clock import CONTENT, SHARED
+from harchive_dagster.sync.stream_clock import CONTENT, DEVICE, SHARED
 from harchive_dagster.worker_day import WorkerDay
 
 DAY = WorkerDay(date(2026, 3, 2), "worker-01")
@@ -49,3 +50,11 @@ def test_a_clock_s_rows_say_what_it_rests_on_and_how_the_camera_reads_out():
     (row,) = table.to_pylist()
     assert (row["clock"], row["readout_ms"], row["placement"]) == (SHARED, 16.5, trial.imu.placement)
     assert rows.stream_clocks(table)["head_imu"].source == SHARED
+
+
+def test_where_nothing_was_measured_there_is_no_uncertainty_rather_than_none_at_all():
+    imu = make_trial(1, "work", 6.0).imu
+    claimed = replace(refused("head_imu", ""), is_accepted=True, reason=None)
+    (row,) = stored(imu, [claimed], DEVICE).to_pylist()
+    assert (row["offset_sd_ns"], row["drift_sd_ppm"]) == (None, None)
+    assert rows.stream_clocks(stored(imu, [claimed], DEVICE))["head_imu"].source == DEVICE

@@ -5,9 +5,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.recording.lens import Lens
 from harchive_dagster.recording.look import look
 
 FOCAL_PX = 240.0
+LENS = Lens("pinhole", 320, 180, FOCAL_PX, FOCAL_PX, 159.5, 89.5, (0.0,) * 5)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def test_every_frame_has_one_row_with_its_time_and_its_rotation(make_clip, scene
     angles = np.cumsum([0.0, 0.01, 0.02, 0.015, -0.01, -0.02, 0.005])
     pictures = [scene.seen(Rotation.from_rotvec([0, angle, 0])) for angle in angles]
     times = [0, 40, 80, 150, 190, 230, 300]
-    observations, detections = look(make_clip(pictures, pts_ms=times), detector=None, focal_px=FOCAL_PX)
+    observations, detections = look(make_clip(pictures, pts_ms=times), detector=None, lens=LENS)
     assert observations.pts_ns.tolist() == [time * 1_000_000 for time in times]
     assert observations.is_keyframe[0]
     assert np.allclose(observations.rotation_rad[1:, 1], np.diff(angles), atol=1e-3)
@@ -63,7 +65,7 @@ def test_motion_is_given_at_source_width(make_clip, scene):
         cv2.resize(scene.seen(Rotation.from_rotvec([0, angle, 0])), (960, 540), interpolation=cv2.INTER_CUBIC)
         for angle in (0.0, 0.03)
     ]
-    observations, _ = look(make_clip(pictures), detector=None, focal_px=3 * FOCAL_PX)
+    observations, _ = look(make_clip(pictures), detector=None, lens=LENS)
     assert observations.motion_px[1] == pytest.approx(0.03 * 3 * FOCAL_PX, rel=0.15)
     assert observations.rotation_rad[1, 1] == pytest.approx(0.03, abs=1e-3)
 
@@ -83,7 +85,7 @@ def test_detection_is_denser_in_dark_and_fast_pictures(make_clip, scene, hard):
     pictures = [scene.seen(Rotation.from_rotvec([0, turn, 0])) for turn in turns]
     if hard == "dark":
         pictures = [(16 + 0.25 * picture).astype(np.uint8) for picture in pictures]
-    observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=4, focal_px=FOCAL_PX)
+    observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=4, lens=LENS)
     assert _detected(observations) == [0, 2, 4, 6, 8]
 
 
@@ -98,7 +100,7 @@ def test_nothing_is_computed_from_private_time(make_clip, panning):
     detector = CountingDetector()
     path = make_clip(panning(12))
     observations, _ = look(
-        path, detector=detector, detect_every=1, private_intervals_ns=[(160_000_000, 280_000_000)], focal_px=FOCAL_PX
+        path, detector=detector, detect_every=1, private_intervals_ns=[(160_000_000, 280_000_000)], lens=LENS
     )
     private = slice(4, 7)  # frames at 160, 200 and 240 ms; the one at 280 ms is public again
     assert _detected(observations) == [0, 1, 2, 3, 7, 8, 9, 10, 11]

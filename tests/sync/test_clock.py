@@ -1,12 +1,10 @@
-from datetime import datetime, timedelta, timezone
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harchive_dagster.reasons import Reason
-from harchive_dagster.sync.clock import ClockMapping, PiecewiseClock, refusal, wall_clock_offset_ns
+from harchive_dagster.sync.clock import ClockMapping, PiecewiseClock, refusal
 
 EPOCHS_NS = st.integers(-(10**12), 2 * 10**18)  # from clocks that count from power-on to clocks that count from 1970
 
@@ -111,17 +109,3 @@ def test_time_that_belongs_to_no_piece_or_to_two_is_broken(clock, start_s, end_s
 
 def test_the_mount_is_that_of_the_longest_piece():
     assert LOST_TWO_SECONDS.longest is LOST_TWO_SECONDS.pieces[1]
-
-
-INDIA = timezone(timedelta(hours=5, minutes=30))
-
-
-def test_a_clock_that_counts_utc_is_expected_where_the_wall_clocks_say():
-    started_at = datetime(2026, 3, 2, 9, 30, 0, 250_000, tzinfo=INDIA)
-    first_ns = 1_772_424_000_250_000_000 - 4 * S
-    assert wall_clock_offset_ns(np.array([first_ns]), started_at) == -1_772_424_000_250_000_000
-
-
-@pytest.mark.parametrize("first_ns", [0, -5 * S, 1_600_000_000 * S])
-def test_a_clock_that_counts_from_elsewhere_is_not_expected_anywhere(first_ns):
-    assert wall_clock_offset_ns(np.array([first_ns]), datetime(2026, 3, 2, tzinfo=INDIA)) is None

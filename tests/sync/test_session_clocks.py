@@ -108,6 +108,7 @@ def test_what_shares_nothing_keeps_its_device_s_claim_and_says_so(times, zero_ns
     assert error is None
     claimed = timings["wrist_imu"]
     assert (claimed.clock, claimed.best.method, claimed.best.confidence) == (DEVICE, "device_time/1", 0)
+    assert (claimed.best.offset_sd_ns, claimed.best.drift_sd_ppm) == (None, None)
     assert claimed.best.to_session_ns(wrist.t_device_ns)[0] == 0
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harchive_dagster.sync.clock import ClockMapping
-from harchive_dagster.sync.stream_clock import DEVICE, SHARED, stream_clock
+from harchive_dagster.sync.stream_clock import DEVICE, SHARED, claimed_offset_ns, stream_clock
 
 STARTED_AT = datetime(2026, 3, 2, 9, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 STARTED_NS = 1_772_424_000_000_000_000
@@ -40,13 +40,23 @@ def test_an_aligned_gyro_on_the_same_clock_comes_before_everything_the_device_cl
         (0, 0),
         (12_000_000_001, 12_000_000_001),
         (-4, -4),
-        (10**17, 10**17),
+        (30 * 365 * DAY_NS, 30 * 365 * DAY_NS),
     ],
 )
 def test_device_time_alone_is_taken_at_its_word(device_ns, session_ns):
     clock = stream_clock(device_ns, [], STARTED_AT)
     assert clock.source == DEVICE
     assert clock.to_session_ns(np.array([device_ns])).tolist() == [session_ns]
+
+
+@pytest.mark.parametrize("first_ns", [STARTED_NS, STARTED_NS - 4 * 10**9, STARTED_NS - 400 * DAY_NS])
+def test_a_clock_that_counts_utc_is_expected_where_the_wall_clocks_say(first_ns):
+    assert claimed_offset_ns(first_ns, STARTED_AT + timedelta(milliseconds=250)) == -STARTED_NS - 250_000_000
+
+
+@pytest.mark.parametrize("first_ns", [0, -5 * 10**9, 10**17, 946_684_800 * 10**9])
+def test_a_clock_that_counts_from_elsewhere_or_was_never_set_is_not_expected_anywhere(first_ns):
+    assert claimed_offset_ns(first_ns, STARTED_AT) is None
 
 
 @pytest.mark.parametrize(("device_ns", "session_ns"), [(STARTED_NS, -8_250_000), (0, -8_250_000)])
@@ -59,7 +69,7 @@ def test_a_measured_clock_has_the_middle_row_already():
     assert stream_clock(0, [make_mapping(offset_ns=7)], STARTED_AT, readout_ms=16.5).mapping.offset_ns == 7
 
 
-@given(session_times, st.dates(date(1990, 1, 1), date(2100, 1, 1)), st.times())
+@given(session_times, st.dates(date(2001, 1, 1), date(2100, 1, 1)), st.times())
 def test_utc_device_time_is_exact_to_the_nanosecond(session_ns, day, at):
     started_at = datetime.combine(day, at, tzinfo=UTC)
     # By the calendar and not by the module's own arithmetic.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from harchive_dagster.landing.formats.klv import GpmfError, number, scaled, text
 from harchive_dagster.landing.formats.protocol import Dropped
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.recording.location import LocationStream
+from harchive_dagster.recording.wall_clock import utc_ns
 
 _COLUMNS = {"GPS5": 5, "GPS9": 9}
 """Both begin with latitude, longitude, altitude, speed over ground, speed in space; GPS9 goes on with days since 2000,
@@ -22,7 +23,6 @@ _LOWEST_FIX = 2
 """GPSF and GPS9 say 0 without a lock, 2 for a flat and 3 for a full one."""
 
 _EPOCH_2000_NS = 946_684_800 * 10**9
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,6 @@ def _gpsu_ns(chunk: Chunk) -> int | None:
     if item is None:
         return None
     try:
-        moment = datetime.strptime("20" + text(item)[:16], "%Y%m%d%H%M%S.%f").replace(tzinfo=UTC)
+        return utc_ns(datetime.strptime("20" + text(item)[:16], "%Y%m%d%H%M%S.%f").replace(tzinfo=UTC))
     except ValueError:
         return None
-    return (moment - _UNIX) // timedelta(microseconds=1) * 1_000

@@ -1,5 +1,6 @@
 """Sidecar CSV and Parquet files with columns named as ours. What a table must hold is said in `tabular_kinds`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class _Tabular:
+class _Tabular(ABC):
     """What CSV and Parquet share: a table is loaded, then its kind makes a stream of it."""
 
     name: str
@@ -58,11 +59,13 @@ class _Tabular:
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             raise unreadable(path, stream, f"cannot be read: {first_line[:200]!a}") from None
 
+    @abstractmethod
     def _column_names(self, path: Path) -> list[str]:
-        raise NotImplementedError
+        """What the file says its columns are called."""
 
+    @abstractmethod
     def _load(self, path: Path, is_mine: Callable[[str], bool]) -> "pa.Table":
-        raise NotImplementedError
+        """The columns whose names `is_mine` takes."""
 
 
 class CsvReader(_Tabular):
