@@ -339,7 +339,7 @@ def test_an_encoder_whose_pictures_do_not_come_back_fails(monkeypatch, encoder, 
 
 
 def test_a_detector_that_sees_nobody_fails(monkeypatch):
-    from harchive_dagster.privacy.detection import CenterFaceDetector
+    from harchive_dagster.privacy.centerface import CenterFaceDetector
 
     monkeypatch.setattr(CenterFaceDetector, "detect", lambda *_: [])
     with pytest.raises(SettingsError, match="finds 0 faces in a portrait"):

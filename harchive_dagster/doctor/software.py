@@ -132,7 +132,7 @@ def detector_finds_a_face() -> Finding:
     """The privacy detector loads and finds the one face of the portrait that ships with scikit-image."""
     import skimage.data
 
-    from harchive_dagster.privacy.detection import CenterFaceDetector
+    from harchive_dagster.privacy.centerface import CenterFaceDetector
 
     portrait = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     detector = CenterFaceDetector.for_picture(portrait.shape[1], portrait.shape[0])
