@@ -88,6 +88,15 @@ class DetectorChoice:
         members = [*own, *(_operator_model(card, 1.0) for card in self.cards if card.kind in _SLOW_KINDS)]
         return _together(members) if members else None
 
+    def description(self) -> str:
+        """Every detector with its version, and for an operator's model its kind, its licence and what runs it."""
+        own = [CenterFaceDetector()] * self.has_centerface + [TextDetector()] * self.has_text
+        told = [f"{detector.name} {detector.version}" for detector in own]
+        for card in self.cards:
+            model = _operator_model(card, 1.0)
+            told.append(f"{model.name} {model.version} ({card.kind}, {card.licence}, on {model.providers[0]})")
+        return ", ".join(told)
+
     def audit_detector(self) -> Detector:
         """What looks at rendered pictures: full size, lower threshold, and whatever else the operator brings.
 
