@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.privacy.detection import Box, require_finite
-from harchive_dagster.privacy.letterbox import Fitted, fit_turned, next_step
+from harchive_dagster.privacy.letterbox import fit_turned, next_step
 from harchive_dagster.privacy.model_file import bundled_model, inference_session, weights_version
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class TextDetector:
     Args:
         input_width_px: longest side of the network's input, for a landscape picture.
         input_height_px: its shortest side.
-        score_threshold: mean chance of a line's pixels below which it is dropped.
+        score_threshold: mean chance of a line's pixels below which it is dropped. Between 0.5 and 0.7 as much generated
+            text is found; of what is found in a film of a person in a lettered shirt, more is text the higher it is.
 
     Raises:
         SettingsError: the model file is not installed.
@@ -50,7 +51,7 @@ class TextDetector:
 
     name = "pp-ocrv6-det-small"
 
-    def __init__(self, *, input_width_px: int = 960, input_height_px: int = 544, score_threshold: float = 0.5) -> None:
+    def __init__(self, *, input_width_px: int = 960, input_height_px: int = 544, score_threshold: float = 0.6) -> None:
         self._long_px = max(input_width_px, input_height_px)
         self._short_px = min(input_width_px, input_height_px)
         self._score_threshold = score_threshold
@@ -71,8 +72,8 @@ class TextDetector:
         """
         fitted = fit_turned(rgb, self._long_px, self._short_px)
         height_px, width_px = (next_step(length_px, _SHAPE_STEP_PX) for length_px in fitted.picture.shape[:2])
-        bgr = Fitted(fitted.picture[..., ::-1], fitted.scale)  # what it was trained on
-        planes = bgr.planes(width_px, height_px) / np.float32(127.5) - np.float32(1.0)
+        bgr = fitted.planes(width_px, height_px)[:, ::-1]  # what it was trained on
+        planes = bgr / np.float32(127.5) - np.float32(1.0)
         (maps,) = _session(self._model_path, width_px, height_px).run(None, {"x": planes})
         require_finite(self, [maps])
         boxes, scores = _lines(maps[0, 0], self._score_threshold)

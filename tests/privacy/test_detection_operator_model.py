@@ -277,7 +277,7 @@ def test_a_file_that_is_no_card_is_refused(tmp_path, text, message):
 
 
 def test_a_model_without_a_card_or_with_two_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="0 of model[.]yaml, model[.]yml, model[.]json lie beside it"):
+    with pytest.raises(SettingsError, match=r"0 of model\.yaml, model\.yml, model\.json lie beside it"):
         read_model_card(tmp_path / "model.onnx")
     (tmp_path / "model.yaml").touch()
     (tmp_path / "model.json").touch()
