@@ -15,11 +15,12 @@ from harchive_dagster.privacy.detection import KINDS
 
 CARD_SUFFIXES = (".yaml", ".yml", ".json")
 
-LAYOUTS = ("yolo", "yolov5", "boxes")
+LAYOUTS = ("yolo", "yolov5", "end2end", "boxes")
 """How a model answers.
 
 - yolo: one output [1, 4 + classes, N]: centre x, centre y, width, height, each class's score (Ultralytics 8 and on).
 - yolov5: one output [1, N, 5 + classes]: the same, with the chance that there is anything before the classes' scores.
+- end2end: one output [1, N, 6]: left, upper, right, lower edge, score, class (exports with suppression inside).
 - boxes: outputs boxes [N, 4] (left, upper, right, lower edge), scores [N] and perhaps labels [N], each perhaps with a
   leading 1 (Detectron2 and torchvision exports, EgoBlur's among them).
 """

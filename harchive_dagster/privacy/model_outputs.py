@@ -61,6 +61,19 @@ def _only(
     return np.asarray(answer[0], np.float64)
 
 
+def _end2end(outputs: Mapping[str, NDArray[Any]], card: ModelCard) -> Candidates:
+    name, answer = next(iter(outputs.items()))
+    rows = _flat(answer, 2)
+    if rows.ndim != 2 or rows.shape[1] != 6:
+        shape = "x".join(map(str, answer.shape))
+        raise unusable_model(card, f"its output {name} is {shape}, and the layout end2end is 1xNx6")
+    return _between(rows[:, :4]), rows[:, 4], rows[:, 5].astype(np.int64)
+
+
+def _between(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hstack([edges[:, :2], edges[:, 2:] - edges[:, :2]])
+
+
 def _centred(boxes: NDArray[np.float64], by_class: NDArray[np.float64]) -> Candidates:
     corners = boxes[:, :2] - boxes[:, 2:] / 2
     return np.hstack([corners, boxes[:, 2:]]), by_class.max(axis=1), by_class.argmax(axis=1)
@@ -73,7 +86,7 @@ def _boxes(outputs: Mapping[str, NDArray[Any]], card: ModelCard) -> Candidates:
     if edges.shape != (scores.size, 4) or labels.shape != scores.shape or scores.ndim != 1:
         shapes = ", ".join(f"{name} {'x'.join(map(str, values.shape))}" for name, values in outputs.items())
         raise unusable_model(card, f"its outputs are {shapes}, and the layout boxes is Nx4, N and perhaps N")
-    return np.hstack([edges[:, :2], edges[:, 2:] - edges[:, :2]]), scores, labels.astype(np.int64)
+    return _between(edges), scores, labels.astype(np.int64)
 
 
 def _flat(values: NDArray[Any], axes: int) -> NDArray[np.float64]:
@@ -84,5 +97,6 @@ def _flat(values: NDArray[Any], axes: int) -> NDArray[np.float64]:
 _READERS: dict[str, Callable[[Mapping[str, NDArray[Any]], ModelCard], Candidates]] = {
     "yolo": _yolo,
     "yolov5": _yolov5,
+    "end2end": _end2end,
     "boxes": _boxes,
 }

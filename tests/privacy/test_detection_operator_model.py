@@ -34,16 +34,29 @@ def as_yolov5(boxes, scores):
     return {"output0": np.vstack([rows, np.zeros((10, 7))])[None]}
 
 
+def edges_of(boxes):
+    return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+
+
+def as_end2end(boxes, scores):
+    return {"output0": np.hstack([edges_of(boxes), scores[:, None], np.zeros((len(boxes), 1))])[None]}
+
+
 def as_boxes(boxes, scores):
-    edges = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-    return {"boxes": edges, "scores": scores, "labels": np.zeros(len(boxes), np.int64)}
+    return {"boxes": edges_of(boxes), "scores": scores, "labels": np.zeros(len(boxes), np.int64)}
 
 
 def as_batched_boxes(boxes, scores):
     return {name: values[None] for name, values in as_boxes(boxes, scores).items()}
 
 
-LAYOUTS = [("yolo", as_yolo), ("yolov5", as_yolov5), ("boxes", as_boxes), ("boxes", as_batched_boxes)]
+LAYOUTS = [
+    ("yolo", as_yolo),
+    ("yolov5", as_yolov5),
+    ("end2end", as_end2end),
+    ("boxes", as_boxes),
+    ("boxes", as_batched_boxes),
+]
 
 
 def write_model(path, answers, *, shape=(1, 3, HEIGHT_PX, WIDTH_PX), element=TensorProto.FLOAT, inputs=1):
@@ -149,8 +162,7 @@ def test_only_the_classes_of_the_card_are_meant(tmp_path):
 
 def test_outputs_may_have_other_names_and_coordinates_may_be_shares(tmp_path):
     shares = FOUND / np.array([WIDTH_PX, HEIGHT_PX] * 2)
-    edges = np.hstack([shares[:, :2], shares[:, :2] + shares[:, 2:]])
-    write_model(tmp_path / "model.onnx", {"11": edges, "12": SCORES})
+    write_model(tmp_path / "model.onnx", {"11": edges_of(shares), "12": SCORES})
     path = card(tmp_path, layout="boxes", coordinates="fractions", outputs={"boxes": "11", "scores": "12"})
     np.testing.assert_allclose([(b.x, b.y, b.w, b.h) for b in load(path).detect(picture())], FOUND, atol=1e-4)
 
@@ -238,7 +250,7 @@ def test_a_model_file_is_found_with_its_card_beside_it(tmp_path):
     ("changes", "message"),
     [
         ({"kind": "gait"}, "kind is 'gait', expected one of face"),
-        ({"layout": "ssd"}, "layout is 'ssd', expected one of boxes, yolo, yolov5"),
+        ({"layout": "ssd"}, "layout is 'ssd', expected one of boxes, end2end, yolo, yolov5"),
         ({"input": [64]}, "input must be 2 numbers"),
         ({"input": [64.5, 32]}, "input must be whole numbers"),
         ({"input": [0, 32]}, "input.*expected 1 to 8192"),
@@ -295,6 +307,7 @@ def test_a_model_without_a_card_or_with_two_is_refused(tmp_path):
         (as_yolo(FOUND, SCORES * 5), {}, "scores reach 0 to 4.5, and must be 0 to 1"),
         (as_yolo(FOUND, SCORES), {"layout": "yolov5"}, "output output0 is 1x6x12, and the layout yolov5 is 1xN"),
         (as_yolov5(FOUND, SCORES), {"layout": "yolo"}, "output output0 is 1x12x7, and the layout yolo is 1x5"),
+        (as_yolo(FOUND, SCORES), {"layout": "end2end"}, "output output0 is 1x6x12, and the layout end2end is 1xNx6"),
         (as_yolo(FOUND, SCORES), {"layout": "boxes"}, "no output boxes nor scores; it has output0"),
         ({"boxes": FOUND, "scores": SCORES[:1]}, {"layout": "boxes"}, "outputs are boxes 2x4, scores 1"),
         ({"boxes": FOUND[0], "scores": SCORES}, {"layout": "boxes"}, "outputs are boxes 4, scores 2"),
