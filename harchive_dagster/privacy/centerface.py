@@ -113,8 +113,8 @@ def _model_path() -> Path:
     return path
 
 
-# A worker-day's sessions come in few sizes, and each is looked at by two operating points.
-@lru_cache(maxsize=8)
+# A recording is looked at by two operating points; the larger one's session holds on to 350 MB.
+@lru_cache(maxsize=2)
 def _session(path: Path, width_px: int, height_px: int) -> Any:
     return inference_session(_fixed_model(path, (height_px, width_px)).SerializeToString())
 

@@ -106,6 +106,8 @@ def _card_of(path: Path) -> Path:
 
 
 def _document(path: Path) -> dict[Any, Any]:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise _error(path, "it is no file")
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_CARD_BYTES + 1)

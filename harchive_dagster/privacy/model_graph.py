@@ -93,7 +93,7 @@ def _input_of(model: "ModelProto", card: ModelCard) -> ModelInput:
     lengths = [dimension.dim_value if dimension.HasField("dim_value") else None for dimension in tensor.shape.dim]
     has_batch = len(lengths) == _CHANNELS + 1
     sides = lengths[1:] if has_batch else lengths
-    is_planar = sides[0] in (_CHANNELS, None) if sides else True
+    is_planar = not sides or sides[0] == _CHANNELS or sides[-1] != _CHANNELS
     planar = (_CHANNELS, card.input_height_px, card.input_width_px)
     fed = planar if is_planar else (*planar[1:], _CHANNELS)
     if len(sides) != _CHANNELS or any(length not in (given, None) for length, given in zip(sides, fed, strict=True)):

@@ -93,7 +93,7 @@ def _model_path() -> Path:
     return path
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # it holds on to 150 MB
 def _session(path: Path, width_px: int, height_px: int) -> Any:
     return inference_session(_fixed_model(path, (1, 3, height_px, width_px)).SerializeToString())
 

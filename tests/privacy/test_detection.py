@@ -79,6 +79,19 @@ def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatc
     assert shapes == [(1, 3, 256, 320), (1, 3, 384, 672), (1, 3, 544, 960), (1, 3, 960, 544), (1, 3, 480, 864)]
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_do_not_pass_for_nobody_there(monkeypatch, detector, face_at, number):
+    class Broken:
+        def run(self, *_):
+            maps = [np.zeros((1, channels, 64, 80), np.float32) for channels in (1, 2, 2)]
+            maps[0][0, 0, 5, 5] = number
+            return maps
+
+    monkeypatch.setattr(centerface, "_session", lambda *_: Broken())
+    with pytest.raises(SettingsError, match=r"centerface \w{12} gives numbers that are not finite"):
+        detector.detect(face_at())
+
+
 def test_the_version_names_the_weights(detector):
     assert detector.name == "centerface"
     assert detector.version == CenterFaceDetector(input_width_px=320, input_height_px=192).version

@@ -180,8 +180,9 @@ def test_candidates_on_one_thing_are_one_box(tmp_path):
         ((3, HEIGHT_PX, WIDTH_PX), TensorProto.FLOAT, {"mean": [0, 0, 0], "std": [1, 1, 1]}),
         ((1, HEIGHT_PX, WIDTH_PX, 3), TensorProto.UINT8, {"mean": [0, 0, 0], "std": [1, 1, 1]}),
         (("batch", 3, "height", "width"), TensorProto.FLOAT, {"mean": [104, 117, 123], "std": [1, 1, 1]}),
+        (("batch", "height", "width", 3), TensorProto.FLOAT, {"mean": [104, 117, 123], "std": [1, 1, 1]}),
     ],
-    ids=["half floats", "no batch", "channels last", "any size"],
+    ids=["half floats", "no batch", "channels last", "any size", "any size, channels last"],
 )
 def test_pictures_are_laid_out_as_the_file_wants_them(tmp_path, shape, element, normalisation):
     write_model(tmp_path / "model.onnx", as_yolo(FOUND, SCORES), shape=shape, element=element)
@@ -286,6 +287,14 @@ def test_a_file_that_is_no_card_is_refused(tmp_path, text, message):
     (tmp_path / "card.yaml").write_text(text)
     with pytest.raises(SettingsError, match=message):
         read_model_card(tmp_path / "card.yaml")
+
+
+def test_a_pipe_or_a_folder_in_place_of_a_card_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "folder.yaml"):
+        with pytest.raises(SettingsError, match="it is no file"):
+            read_model_card(tmp_path / name)
 
 
 def test_a_model_without_a_card_or_with_two_is_refused(tmp_path):
