@@ -13,7 +13,7 @@ export HARCHIVE_LAKE ?= $(CURDIR)/var/lake
 KEY_FILE := var/demo/pseudonym.key
 WITH_KEY := HARCHIVE_PSEUDONYM_KEY="$${HARCHIVE_PSEUDONYM_KEY:-$$(cat $(KEY_FILE))}"
 
-.PHONY: setup demo test ui check aria clean
+.PHONY: setup demo test ui check aria text clean
 
 setup: $(READY)
 
@@ -55,6 +55,10 @@ check: $(READY) var/dagster/dagster.yaml
 # Reading VRS needs the package alone, not the notebooks and the viewer that it names as dependencies.
 aria: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps projectaria-tools
+
+# Its wheel carries the text model; of its dependencies one would overwrite opencv-python, and none is needed here.
+text: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps rapidocr
 
 clean:
 	rm -rf var $(VENV) dist

@@ -14,7 +14,7 @@ from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.privacy.anonymize import anonymize
 from harchive_dagster.privacy.corrections import apply_corrections, without_effect
-from harchive_dagster.privacy.detection import CenterFaceDetector
+from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.quality import facts
@@ -78,14 +78,17 @@ def redactions(
 
 @worker_day_asset("anonymized_videos", kinds={"deltalake", "ffmpeg"}, pool="decode")
 def anonymized_videos(
-    context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    landing: dg.ResourceParam[Landing],
+    lake: dg.ResourceParam[Lake],
+    detectors: dg.ResourceParam[DetectorChoice],
 ) -> StageEvents:
     """Each recording rendered with everything hidden, without sound or metadata, and audited as a stranger would."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "anonymized_videos", worker_day)
     hidden = lake.read_worker_day(schemas.REDACTIONS, worker_day)
     frames = lake.read_worker_day(schemas.FRAMES, worker_day)
-    audit_detector = CenterFaceDetector(input_width_px=1920, input_height_px=1088)
+    audit_detector = detectors.audit_detector()
     media = lake.media_folder(RESTRICTED)
     folder = media / str(worker_day.collected_on) / worker_day.worker_id
     videos, sheets = {}, {}
@@ -98,7 +101,7 @@ def anonymized_videos(
                 session.session_id,
                 rows.objects(Redaction, rows.of_session(hidden, session.session_id)),
                 rows.present(frames, session.session_id, "frames").column("pts_ns").to_numpy(),
-                detector=CenterFaceDetector.for_picture(session.row["width_px"], session.row["height_px"]),
+                detector=detectors.face_detectors(session.row["width_px"], session.row["height_px"]),
                 audit_detector=audit_detector,
             )
             videos[session.session_id] = video

@@ -16,7 +16,7 @@ from harchive_dagster.landing.storage import Landing
 from harchive_dagster.landing.streams import read_streams, require_inertial
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import histogram
-from harchive_dagster.privacy.detection import CenterFaceDetector
+from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.quality import facts
 from harchive_dagster.recording.imu import ImuStream
@@ -118,7 +118,10 @@ def sensor_samples(
 
 @worker_day_asset("frame_observations", kinds={"deltalake", "opencv"}, pool="decode")
 def frame_observations(
-    context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    landing: dg.ResourceParam[Landing],
+    lake: dg.ResourceParam[Lake],
+    detectors: dg.ResourceParam[DetectorChoice],
 ) -> StageEvents:
     """One look at every frame: sharpness, exposure, obstruction, camera rotation, privacy detections."""
     worker_day = worker_day_of(context)
@@ -129,7 +132,7 @@ def frame_observations(
     strides = {s.session_id: max(1, int(s.row["fps"] * DETECT_EVERY_S + 0.01)) for s in standing}
     for session in standing:
         with gate.session(session.session_id):
-            detector = CenterFaceDetector.for_picture(session.row["width_px"], session.row["height_px"])
+            detector = detectors.face_detectors(session.row["width_px"], session.row["height_px"])
             models.add(f"{detector.name} {detector.version}")
             seen, found = look(
                 session.video,

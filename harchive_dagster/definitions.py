@@ -6,7 +6,14 @@ import dagster as dg
 
 from assets import anonymized, governance, labeled, published, raw, synced
 from harchive_dagster.jobs import overview_job, worker_day_job
-from harchive_dagster.resources import LakeResource, LandingResource, PseudonymResource, SyncSearchResource
+from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.resources import (
+    DetectorsResource,
+    LakeResource,
+    LandingResource,
+    PseudonymResource,
+    SyncSearchResource,
+)
 from harchive_dagster.schedules import build_schedules
 from harchive_dagster.sensors import arrivals
 from harchive_dagster.settings import Settings
@@ -18,9 +25,10 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
     """Everything this code location offers; tests and other deployments swap any resource by name.
 
     Raises:
-        SettingsError: a setting cannot be used.
+        SettingsError: a setting cannot be used, or a detector's model is not what it should be.
     """
     settings = Settings.from_environment()
+    DetectorChoice.of(settings.detectors)  # now, not when the first recording of the night is looked at
     resources: dict[str, Any] = {
         "landing": LandingResource(
             uploads=settings.landing_place,
@@ -29,6 +37,7 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
             max_session_gb=settings.max_session_gb,
         ),
         "lake": LakeResource(root=str(settings.lake)),
+        "detectors": DetectorsResource(names=list(settings.detectors)),
         "sync_search_s": SyncSearchResource(seconds=settings.sync_search_s),
         "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
     }

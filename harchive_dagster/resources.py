@@ -6,6 +6,7 @@ import dagster as dg
 
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.storage import Landing
+from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 
 
@@ -52,3 +53,13 @@ class SyncSearchResource(dg.ConfigurableResource[float]):
     def create_resource(self, context: dg.InitResourceContext) -> float:  # noqa: ARG002 -- Dagster's signature
         """The plain number."""
         return self.seconds
+
+
+class DetectorsResource(dg.ConfigurableResource[DetectorChoice]):
+    """What looks for people: names of detectors, and paths of model cards."""
+
+    names: list[str]
+
+    def create_resource(self, context: dg.InitResourceContext) -> DetectorChoice:  # noqa: ARG002 -- Dagster's signature
+        """The plain object."""
+        return DetectorChoice.of(self.names)

@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.landing.object_store import SCHEMES
+from harchive_dagster.privacy.detectors import BUILT_IN_DETECTORS
+from harchive_dagster.privacy.model_card import CARD_SUFFIXES
 
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}", re.ASCII)
 """Amazon's, Google's and Azure's names together; the longest are Google's."""
@@ -25,6 +27,8 @@ _CRON_FIELDS = ((0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, _MONTHS), (0, 7, 
 _CRON_PART = re.compile(r"(?:\*|(\w{1,3})(?:-(\w{1,3}))?)(?:/([1-9][0-9]?))?", re.ASCII)
 """Of what Dagster takes, the part that every cron means the same by: no `L`, `#` or `?`."""
 _LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+_MODEL_SUFFIXES = (".onnx", *CARD_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Settings:
         first_day: first day that is still worked on in Dagster; tables keep older rows for ever (HARCHIVE_FIRST_DAY).
         nightly_at: cron expression of the nightly sweep (HARCHIVE_NIGHTLY_AT).
         timezone: zone that expression is meant in (HARCHIVE_TIMEZONE).
+        detectors: what looks for people: names of `BUILT_IN_DETECTORS`, and absolute paths of model cards or of model
+            files with a card beside them (HARCHIVE_DETECTORS).
     """
 
     landing_place: str
@@ -54,6 +60,7 @@ class Settings:
     first_day: date
     nightly_at: str
     timezone: str
+    detectors: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -73,6 +80,7 @@ class Settings:
             first_day=_day("HARCHIVE_FIRST_DAY", read.get("HARCHIVE_FIRST_DAY", "2026-01-01")),
             nightly_at=_cron("HARCHIVE_NIGHTLY_AT", read.get("HARCHIVE_NIGHTLY_AT", "0 2 * * *")),
             timezone=_timezone("HARCHIVE_TIMEZONE", read.get("HARCHIVE_TIMEZONE", "Asia/Kolkata")),
+            detectors=_detectors("HARCHIVE_DETECTORS", read.get("HARCHIVE_DETECTORS", "centerface")),
         )
 
     @property
@@ -118,6 +126,18 @@ def _folder(name: str, value: str) -> Path:
             mend="Write a path.",
         )
     return Path(value).expanduser().absolute()
+
+
+def _detectors(name: str, value: str) -> tuple[str, ...]:
+    words = [word.strip() for word in value.split(",")]
+    wrong = [word for word in words if word not in BUILT_IN_DETECTORS and Path(word).suffix not in _MODEL_SUFFIXES]
+    if wrong or len(set(words)) < len(words):
+        raise SettingsError(
+            f"{name}={value!r} names {f'{wrong[0]!r}, which is no detector' if wrong else 'a detector twice'}.",
+            consequence="People could be recognised in what is published.",
+            mend=f"Write a list of {', '.join(BUILT_IN_DETECTORS)} and paths that end in {', '.join(_MODEL_SUFFIXES)}.",
+        )
+    return tuple(word if word in BUILT_IN_DETECTORS else str(_folder(name, word)) for word in words)
 
 
 def _count(name: str, value: str) -> int:

@@ -339,11 +339,29 @@ def test_an_encoder_whose_pictures_do_not_come_back_fails(monkeypatch, encoder, 
 
 
 def test_a_detector_that_sees_nobody_fails(monkeypatch):
-    from harchive_dagster.privacy.detection import CenterFaceDetector
+    from harchive_dagster.privacy.centerface import CenterFaceDetector
 
     monkeypatch.setattr(CenterFaceDetector, "detect", lambda *_: [])
     with pytest.raises(SettingsError, match="finds 0 faces in a portrait"):
         software.detector_finds_a_face()
+
+
+def test_the_chosen_detectors_are_told_with_their_versions():
+    finding = software.chosen_detectors_answer(("centerface",))
+    assert (finding.level, finding.text.split()[0]) == (Level.OK, "centerface")
+
+
+def test_an_operators_face_model_that_sees_nobody_is_doubtful(monkeypatch):
+    from harchive_dagster.privacy import detectors
+
+    class Blind:
+        face_detectors = slow_detectors = lambda *_: detectors.CenterFaceDetector()
+        cards = (types.SimpleNamespace(kind="face", name="blind"), types.SimpleNamespace(kind="plate", name="plates"))
+
+    monkeypatch.setattr(detectors.DetectorChoice, "of", lambda _: Blind())
+    finding = software.chosen_detectors_answer(())
+    assert finding.level is Level.WARN
+    assert finding.text.startswith("blind finds no face in a portrait")
 
 
 # --- Dagster

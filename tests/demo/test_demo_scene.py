@@ -139,7 +139,7 @@ def test_a_covered_lens_is_dark_and_has_no_texture() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_the_privacy_detector_sees_the_face_and_nothing_else(seed: int) -> None:
-    from harchive_dagster.privacy.detection import CenterFaceDetector
+    from harchive_dagster.privacy.centerface import CenterFaceDetector
 
     detector = CenterFaceDetector(score_threshold=0.3)
     t_s = np.arange(0, 6, 0.25)

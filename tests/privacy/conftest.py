@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harchive_dagster.privacy.detection import CenterFaceDetector
+from harchive_dagster.privacy.centerface import CenterFaceDetector
 
 WIDTH_PX, HEIGHT_PX = 320, 256
 FACE_CROP = (slice(0, 230), slice(110, 330))

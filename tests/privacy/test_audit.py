@@ -7,7 +7,8 @@ import pytest
 
 from harchive_dagster.errors import PrivacyError, RecordingError, SettingsError
 from harchive_dagster.privacy.audit import audit_rendered, seeded_recall
-from harchive_dagster.privacy.detection import Box, CenterFaceDetector
+from harchive_dagster.privacy.centerface import CenterFaceDetector
+from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import render_anonymized
 from harchive_dagster.privacy.tracking import build_redactions

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.privacy import detection
-from harchive_dagster.privacy.detection import Box, CenterFaceDetector, intersection_over_union
+from harchive_dagster.privacy import centerface
+from harchive_dagster.privacy.centerface import CenterFaceDetector
+from harchive_dagster.privacy.detection import Box, intersection_over_union
 
 # Drawn by hand on the portrait, hairline to chin.
 PORTRAIT_FACE = Box("face", 181, 58, 90, 121, 1.0)
@@ -71,11 +72,24 @@ def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatc
             cells = [length // 4 for length in feeds["picture"].shape[2:]]
             return [np.zeros((1, channels, *cells), np.float32) for channels in (1, 2, 2)]
 
-    monkeypatch.setattr(detection, "_inference_session", lambda *_: Maps())
+    monkeypatch.setattr(centerface, "_session", lambda *_: Maps())
     detector = CenterFaceDetector()
     for width_px, height_px in [(320, 256), (641, 359), (1920, 1080), (1080, 1920), (848, 480)]:
         assert detector.detect(face_at(width_px=width_px, height_px=height_px)) == []
     assert shapes == [(1, 3, 256, 320), (1, 3, 384, 672), (1, 3, 544, 960), (1, 3, 960, 544), (1, 3, 480, 864)]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_do_not_pass_for_nobody_there(monkeypatch, detector, face_at, number):
+    class Broken:
+        def run(self, *_):
+            maps = [np.zeros((1, channels, 64, 80), np.float32) for channels in (1, 2, 2)]
+            maps[0][0, 0, 5, 5] = number
+            return maps
+
+    monkeypatch.setattr(centerface, "_session", lambda *_: Broken())
+    with pytest.raises(SettingsError, match=r"centerface \w{12} gives numbers that are not finite"):
+        detector.detect(face_at())
 
 
 def test_the_version_names_the_weights(detector):
