@@ -23,6 +23,11 @@ def unit_type(unit: bytes) -> int:
     return unit[0] & _TYPE_BITS
 
 
+def is_slice(unit: bytes) -> bool:
+    """Whether a unit holds a part of the picture."""
+    return unit_type(unit) in _CODED_SLICES
+
+
 def units(payload: bytes, length_size: int) -> Iterator[bytes]:
     """The units of one length-prefixed packet (AVCC, as MP4 and Matroska have it), in order.
 
@@ -55,7 +60,7 @@ def slices(payload: bytes, length_size: int) -> list[bytes]:
     Raises:
         ValueError: a length does not fit into the packet, or a unit is empty.
     """
-    return [unit for unit in units(payload, length_size) if unit_type(unit) in _CODED_SLICES]
+    return [unit for unit in units(payload, length_size) if is_slice(unit)]
 
 
 def units_of_stream(data: bytes) -> list[bytes]:
