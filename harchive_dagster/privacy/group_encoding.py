@@ -120,13 +120,13 @@ def encoded_groups(task: EncodingTask) -> Iterator[Iterator[bytes]]:
         RecordingError: a picture cannot be decoded, or other pictures come out than the packets declare.
         PrivacyError: NOT_ANONYMIZABLE when the picture changes its size or format.
     """
-    for run, pts in _runs(task):
-        with open_video(task.source) as container:
-            stream = video_stream(container, task.source)
-            # As in `decoding`: one thread finds damage that more would miss.
-            stream.codec_context.thread_count = 1
-            stream.thread_type = "NONE"
-            stream.codec_context.options = {"max_pixels": str(MAX_PICTURE_PX)}
+    with open_video(task.source) as container:
+        stream = video_stream(container, task.source)
+        # As in `decoding`: one thread finds damage that more would miss.
+        stream.codec_context.thread_count = 1
+        stream.thread_type = "NONE"
+        stream.codec_context.options = {"max_pixels": str(MAX_PICTURE_PX)}
+        for run, pts in _runs(task):
             packets = _packets_from(container, stream, task.source, run[0], pts)
             for group in run:
                 frames = _decoded(islice(packets, group.packet_count), stream, group, task)

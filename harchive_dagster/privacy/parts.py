@@ -7,6 +7,7 @@ restricted zone beside the rendered file. Nothing is encoded here.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from harchive_dagster.privacy.picture_groups import PictureGroup, video_packets
-from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
+from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.recording.container import open_video, video_stream
 
 _LENGTH_BYTES = 4
 _FINISHED = ".part"
+_PARTS = ".parts"
+_KEYS = ".groups"
 
 
 def group_key(group: PictureGroup, redactions: dict[int, list[Redaction]], setup: str) -> str:
@@ -30,7 +33,7 @@ def group_key(group: PictureGroup, redactions: dict[int, list[Redaction]], setup
         setup: what is the same for all groups: the encoder and its settings.
     """
     hidden = sorted(
-        (index - group.first_frame, one.track_id, one.x, one.y, one.w, one.h, one.kind == PRIVATE_KIND)
+        (index - group.first_frame, one.track_id, one.x, one.y, one.w, one.h, one.kind)
         for index in group.frames
         for one in redactions.get(index, ())
     )
@@ -84,7 +87,25 @@ def part_packets(path: Path) -> Iterator[bytes]:
 
 def keys_path(rendered: Path) -> Path:
     """Where the keys of a rendered file's groups are kept."""
-    return rendered.with_suffix(".groups.json")
+    return rendered.with_suffix(_KEYS)
+
+
+def parts_folder(target: Path) -> Path:
+    """Where the parts of a file lie while it is made."""
+    return target.with_name(f".{target.name}{_PARTS}")
+
+
+def earlier_file(folder: Path, name: str) -> Path | None:
+    """The newest file of a session in a folder, `<name>-<start of its digest>.mp4`, whose groups' keys were kept."""
+    kept = [path for path in folder.glob(f"*{_KEYS}") if path.stem.rpartition("-")[0] == name]
+    newest = max(kept, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return newest and newest.with_name(newest.name.removesuffix(_KEYS) + ".mp4")
+
+
+def drop_parts(folder: Path) -> None:
+    """Remove the finished parts of all interrupted calls in a folder: of recordings, too, that may not be shown now."""
+    for parts in folder.glob(f".*{_PARTS}"):
+        shutil.rmtree(parts)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ from types import FrameType
 from harchive_dagster.errors import SessionRejectedError, SettingsError
 from harchive_dagster.privacy.encoding_processes import available_cores, encode_parts
 from harchive_dagster.privacy.group_encoding import EncodingTask, encoder_setup
-from harchive_dagster.privacy.parts import EarlierFile, group_key, keep_keys, part_packets, part_path, sweep_drafts
+from harchive_dagster.privacy.parts import (
+    EarlierFile,
+    group_key,
+    keep_keys,
+    part_packets,
+    part_path,
+    parts_folder,
+    sweep_drafts,
+)
 from harchive_dagster.privacy.picture_format import PictureFormat, not_anonymizable, picture_format
 from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, group_pictures
 from harchive_dagster.privacy.redaction import Redaction
@@ -30,8 +38,8 @@ from harchive_dagster.privacy.splicing import splice
 RENDERER_VERSION = "2"
 """Raised whenever the same input would give other bytes."""
 
-_PART_FRAMES = 900
-"""Half a minute at 30 fps: starting a process costs half a second, and a killed run loses at most this much of each."""
+_PART_FRAMES = 300
+"""Ten seconds at 30 fps: what a killed run loses of each process, and how much later one may end than another."""
 
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -97,7 +105,7 @@ class _Plan:
         for group, key in zip(self.grouped.groups, self.keys, strict=True):
             if key is not None and not is_kept(key):
                 batch.append((group, key))
-            if batch and group.frames.stop - batch[0][0].first_frame >= _PART_FRAMES:
+            if sum(one.frame_count for one, _ in batch) >= _PART_FRAMES:
                 yield self._task(batch)
                 batch = []
         if batch:
@@ -264,7 +272,7 @@ def _appearing_whole(target: Path) -> Iterator[Path]:
 @contextmanager
 def _parts_folder(target: Path) -> Iterator[Path]:
     """A folder, not made yet, for finished parts; an interruption leaves these to the next call, and nothing else."""
-    folder = target.with_name(f".{target.name}.parts")
+    folder = parts_folder(target)
     try:
         yield folder
     except SessionRejectedError:
