@@ -165,7 +165,7 @@ class _Scan:
         self.is_shown, self.is_closed, self.digests = bytearray(), bytearray(), bytearray()
         self.keyframe_count = 0
         self._has_all_dts = True
-        self._codec = stream.codec_context.name
+        self._codec = stream.codec_context.codec.canonical_name
         self.setup = stream.codec_context.extradata or b""
         self._record: AvcRecord | None = None
         self._obstacle = self._first_obstacle(is_mov=is_mov)
