@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +30,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def encode_parts(parts: Sequence[tuple[EncodingTask, Path]], processes: int) -> Iterator[int]:
+def encode_parts(parts: Sequence[tuple[EncodingTask, Path]], processes: int) -> Generator[int]:
     """Encode tasks into their part files.
 
     With one task or one process no other is started. However the iteration ends, the processes end with it; complete
@@ -52,9 +53,11 @@ def encode_parts(parts: Sequence[tuple[EncodingTask, Path]], processes: int) -> 
     for part in parts:
         waiting.put(part)
     news: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
-    workers = [_Worker(waiting, news) for _ in range(count)]
+    workers: list[_Worker] = []
     try:
-        unfinished = len(workers)
+        for _ in range(count):
+            workers.append(_Worker(waiting, news))  # noqa: PERF401 - what is started must be known when interrupted
+        unfinished = count
         while unfinished:
             new = news.get()
             if new is None:
@@ -88,7 +91,8 @@ class _Worker:
         self._thread.join()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what it has not read is of no use any more
+                    pipe.close()
 
     def _pass_on(self) -> None:
         try:

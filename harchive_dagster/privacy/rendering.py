@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -219,10 +219,12 @@ def _encode(
     if missing:
         parts.mkdir(exist_ok=True)
     done = plan.frame_count - sum(group.frame_count for task, _ in missing for group in task.groups)
-    for count in chain([0], encode_parts(missing, processes)):
-        done += count
-        if on_progress:
-            on_progress(done, plan.frame_count)
+    # Closed here, not whenever it is collected: the processes must be gone before what they were writing is swept.
+    with closing(encode_parts(missing, processes)) as counts:
+        for count in chain([0], counts):
+            done += count
+            if on_progress:
+                on_progress(done, plan.frame_count)
     # The tasks are in order: what is not taken from the earlier file comes from their parts one after another.
     fresh = chain.from_iterable(part_packets(path) for _, path, _ in tasks)
     for group, key in zip(plan.grouped.groups, plan.keys, strict=True):

@@ -1,4 +1,4 @@
-"""What becomes of recordings of every kind: a table by file. Copied frames are the source's bit by bit, all times equal."""
+"""What becomes of recordings of every kind: a table by file. Times are the source's, copied frames too, bit by bit."""
 
 from fractions import Fraction
 
