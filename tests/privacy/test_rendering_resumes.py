@@ -193,6 +193,12 @@ def started_program(source, target, frame_count):
     return process
 
 
+def wait_for_the_end_of(group):
+    while True:  # a process that was just being started ends by itself as soon as it runs
+        os.killpg(group, 0)
+        time.sleep(0.05)
+
+
 def test_an_ended_program_takes_its_processes_and_half_done_files_with_it(tmp_path, clip):
     target = tmp_path / "out.mp4"
     process = started_program(clip, target, FRAMES)
@@ -201,9 +207,7 @@ def test_an_ended_program_takes_its_processes_and_half_done_files_with_it(tmp_pa
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
-        while True:  # one that was just being started ends by itself as soon as it runs
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
+        wait_for_the_end_of(process.pid)
     assert not [name for name in names_in(tmp_path) if name.endswith((".partial", "out.mp4"))]
 
 
