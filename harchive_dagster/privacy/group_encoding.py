@@ -3,6 +3,7 @@
 So a group's bytes depend on nothing outside it. Which groups, and where the result goes, is `rendering`'s business.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
@@ -163,7 +164,7 @@ def _decoded(
 ) -> "Iterator[av.VideoFrame]":
     import av
 
-    index = group.first_frame
+    index, latest = group.first_frame, -math.inf
     try:
         for packet in chain(packets, [None]):
             for frame in stream.codec_context.decode(packet):
@@ -172,8 +173,11 @@ def _decoded(
                     raise unreadable(task.source, f"is damaged at frame {index}", frame_index=index)
                 if not task.picture.fits(frame):
                     raise not_anonymizable(task.source, f"changes its picture size or format at frame {index}")
+                ticks = -math.inf if frame.pts is None else frame.pts
+                if ticks <= latest:
+                    raise unreadable(task.source, f"goes back in time at frame {index}", frame_index=index)
                 yield frame
-                index += 1
+                index, latest = index + 1, ticks
     except av.FFmpegError as error:
         raise unreadable(task.source, f"is damaged at frame {index}", frame_index=index) from error
     if index != group.frames.stop:

@@ -172,6 +172,8 @@ class _Scan:
 
     def take(self, packet: "av.Packet[Any]") -> None:
         payload = bytes(packet)
+        if packet.has_sidedata("new_extradata"):  # a track with several descriptions, each with its parameter sets
+            self._obstacle = self._obstacle or "changing parameter sets"
         self.pts.append(packet.pts or 0)
         self._has_all_dts &= packet.dts is not None
         self._dts.append(packet.dts or 0)
