@@ -15,8 +15,10 @@ from harchive_dagster.previews import inline_png
 from harchive_dagster.privacy.anonymize import anonymize
 from harchive_dagster.privacy.corrections import apply_corrections, without_effect
 from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.parts import drop_parts, keys_path
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
+from harchive_dagster.progress import spoken_progress
 from harchive_dagster.quality import facts
 from harchive_dagster.worker_day_asset import worker_day_asset
 
@@ -103,6 +105,7 @@ def anonymized_videos(
                 rows.present(frames, session.session_id, "frames").column("pts_ns").to_numpy(),
                 detector=detectors.face_detectors(session.row["width_px"], session.row["height_px"]),
                 audit_detector=audit_detector,
+                on_progress=spoken_progress(context.log.info, f"{session.session_id}: rendered"),
             )
             videos[session.session_id] = video
             sheets[f"anonymized {session.session_id}"] = inline_png(video.sheet_png, session.session_id)
@@ -124,4 +127,7 @@ def anonymized_videos(
         },
         accepted=list(kept),
     )
-    drop_stale_media(folder, [video.path.name for video in kept.values()])
+    # A rejected file stays too: what a reviewer corrects is then rendered anew, and the rest is taken from it.
+    files = [video.path for video in videos.values()]
+    drop_stale_media(folder, [path.name for video in files for path in (video, keys_path(video))])
+    drop_parts(folder)

@@ -218,7 +218,16 @@ def video_row(
     worker_day: WorkerDay, session_id: str, video: "AnonymizedVideo", media: Path, model_version: str
 ) -> pa.Table:
     """The row of anonymized_videos of one rendered file; its uri is relative to the media folder."""
-    render = ("sha256", "bytes", "codec", "frame_count", "redacted_frame_count", "copied_fraction", "renderer_version")
+    render = (
+        "sha256",
+        "bytes",
+        "codec",
+        "frame_count",
+        "redacted_frame_count",
+        "copied_fraction",
+        "whole_reencode_reason",
+        "renderer_version",
+    )
     columns: dict[str, Any] = {name: [getattr(video.render, name)] for name in render}
     columns |= {
         "uri": [video.path.relative_to(media).as_posix()],

@@ -225,6 +225,7 @@ _VIDEO_COLUMNS = (
     column("frame_count", pa.int64(), "Frames, equal to the source's"),
     column("redacted_frame_count", pa.int64(), "Frames with something hidden"),
     column("copied_fraction", REAL, "Share of frames copied bit-exact from the source"),
+    column("whole_reencode_reason", TEXT, "Why no frame could be copied, where none could", is_nullable=True),
     column("audit_frames", pa.int64(), "Rendered frames on which the audit ran"),
     column("audit_residual_faces", pa.int64(), "Faces that the audit still found"),
     column("seeded_recall", REAL, "Share of planted faces that the session's detector found"),

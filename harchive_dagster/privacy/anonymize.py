@@ -3,7 +3,7 @@
 The steps are in `rendering`, `audit` and `contact_sheet`; whether the figures are good enough is judged by the suite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harchive_dagster.privacy.audit import AuditReport, audit_rendered, seeded_recall
 from harchive_dagster.privacy.contact_sheet import contact_sheet
 from harchive_dagster.privacy.detection import Detector
+from harchive_dagster.privacy.parts import earlier_file, keys_path
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderReport, render_anonymized
 from harchive_dagster.recording.decoding import iterate_frames
@@ -48,6 +49,7 @@ def anonymize(
     *,
     detector: Detector,
     audit_detector: Detector,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> AnonymizedVideo:
     """Render one recording and audit what came out.
 
@@ -59,6 +61,7 @@ def anonymize(
         pts_ns: int64 [N], session time of the source's frames.
         detector: the one that looked at the session; tried on planted faces.
         audit_detector: one that works at another operating point.
+        on_progress: called with the number of frames rendered and of all.
 
     Raises:
         RecordingError, PrivacyError: it could not be rendered; no file is left.
@@ -66,7 +69,9 @@ def anonymize(
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{name}.rendered.mp4"
     try:
-        report = render_anonymized(source, draft, redactions)
+        report = render_anonymized(
+            source, draft, redactions, earlier=earlier_file(folder, name), on_progress=on_progress
+        )
         audit = audit_rendered(
             draft,
             pts_ns,
@@ -80,8 +85,10 @@ def anonymize(
         sheet = contact_sheet(draft, _telling_frames(redactions, len(pts_ns)))
         path = folder / f"{name}-{report.sha256[:16]}.mp4"
         draft.replace(path)
+        keys_path(draft).replace(keys_path(path))
     finally:
         draft.unlink(missing_ok=True)
+        keys_path(draft).unlink(missing_ok=True)
     return AnonymizedVideo(path, report, audit, recall, sheet)
 
 

@@ -1,46 +1,56 @@
 """Makes the video that may be shown: the same frames at the same times, redactions hidden, nothing else in
 the file.
 
-Every frame is encoded anew. What to hide comes from `tracking`, how from `redaction`; whether it worked is
-`audit`'s business.
+Groups of pictures without anything to hide are copied, the others encoded anew. What to hide comes from `tracking`, how
+from `redaction`; whether it worked is `audit`'s business.
 """
 
 import hashlib
 import os
-import struct
+import shutil
+import signal
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
 
-from harchive_dagster.errors import PrivacyError, SettingsError
-from harchive_dagster.privacy.redaction import Redaction, hide, planes_of
-from harchive_dagster.reasons import Reason
-from harchive_dagster.recording.container import open_video, video_stream
-from harchive_dagster.recording.decoding import iterate_frames
+from harchive_dagster.errors import SessionRejectedError, SettingsError
+from harchive_dagster.privacy.encoding_processes import available_cores, encode_parts
+from harchive_dagster.privacy.group_encoding import EncodingTask, encoder_setup
+from harchive_dagster.privacy.parts import (
+    EarlierFile,
+    group_key,
+    keep_keys,
+    part_packets,
+    part_path,
+    parts_folder,
+    sweep_drafts,
+)
+from harchive_dagster.privacy.picture_format import PictureFormat, not_anonymizable, picture_format
+from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, group_pictures
+from harchive_dagster.privacy.redaction import Redaction
+from harchive_dagster.privacy.splicing import splice
 
-if TYPE_CHECKING:
-    import av
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
-
-RENDERER_VERSION = "1"
+RENDERER_VERSION = "2"
 """Raised whenever the same input would give other bytes."""
 
-_ENCODER_OPTIONS = {"preset": "superfast", "crf": "20"}
-"""Half the time of veryfast for a fifth more bytes. And veryfast gave other bytes in one of thirty renderings of the
-same pictures (its macroblock-tree look-ahead), which would make an unchanged worker-day look changed."""
-_KEYFRAME_DISTANCE = 30
-"""A lab that seeks to any frame decodes at most a second of 30 fps video for it."""
+_PART_FRAMES = 300
+"""Ten seconds at 30 fps: what a killed run loses of each process, and how much later one may end than another."""
 
-_DROP_SEI = "filter_units=remove_types=6"
-"""x264 writes its version and settings into a user-data message; nobody needs them, and without SEI no other
-can slip in."""
+_TERMINATED = 128 + signal.SIGTERM
 
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
+@dataclass(frozen=True)
+class RenderedGroup:
+    """Frames that were taken over bit by bit, or encoded anew, together."""
+
+    first_frame: int
+    frame_count: int
+    is_copied: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,10 @@ class RenderReport:
         codec: FFmpeg's name of the video codec.
         frame_count: frames written, all of the source's.
         redacted_frame_count: those in which something was hidden.
-        copied_fraction: share of frames taken over without encoding; this renderer takes over none.
+        copied_fraction: share of frames taken over without encoding.
+        groups: which frames those are, in order.
+        whole_reencode_reason: why nothing could be copied, as "codec hevc"; None where something was, or where every
+            group has something to hide.
         sha256, bytes: of the file.
         renderer_version: which version of this module wrote it.
     """
@@ -60,26 +73,60 @@ class RenderReport:
     frame_count: int
     redacted_frame_count: int
     copied_fraction: float
+    groups: tuple[RenderedGroup, ...]
+    whole_reencode_reason: str | None
     sha256: str
     bytes: int
     renderer_version: str
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What the source says about how its pictures are shown; the rendered file says the same."""
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What becomes of each group: `keys` are those of the groups to encode, None for groups to copy."""
 
-    width_px: int
-    height_px: int
-    pixel_format: str
-    time_base: Fraction
-    frame_rate: Fraction | None
-    sample_aspect_ratio: Fraction | None
-    color: dict[str, int]
-    display_matrix: tuple[int, ...] | None
+    source: Path
+    grouped: GroupedVideo
+    picture: PictureFormat
+    set_id: int
+    by_frame: dict[int, list[Redaction]]
+    keys: tuple[str | None, ...]
+
+    @property
+    def frame_count(self) -> int:
+        return self.grouped.groups[-1].frames.stop
+
+    @property
+    def is_copied(self) -> list[bool]:
+        return [key is None for key in self.keys]
+
+    def tasks(self, is_kept: Callable[[str], bool]) -> Iterator[tuple[EncodingTask, tuple[str, ...]]]:
+        """Groups to encode that are not kept already, some hundred frames at a time, with their keys."""
+        batch: list[tuple[PictureGroup, str]] = []
+        for group, key in zip(self.grouped.groups, self.keys, strict=True):
+            if key is not None and not is_kept(key):
+                batch.append((group, key))
+            if sum(one.frame_count for one, _ in batch) >= _PART_FRAMES:
+                yield self._task(batch)
+                batch = []
+        if batch:
+            yield self._task(batch)
+
+    def _task(self, batch: list[tuple[PictureGroup, str]]) -> tuple[EncodingTask, tuple[str, ...]]:
+        groups, keys = tuple(group for group, _ in batch), tuple(key for _, key in batch)
+        first_pts = tuple(int(self.grouped.packets.pts[group.first_packet]) for group in groups)
+        hidden = {frame: self.by_frame[frame] for group in groups for frame in group.frames if frame in self.by_frame}
+        return EncodingTask(self.source, self.picture, self.set_id, groups, first_pts, hidden), keys
 
 
-def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction]) -> RenderReport:
+def render_anonymized(
+    source: Path,
+    target: Path,
+    redactions: Sequence[Redaction],
+    *,
+    earlier: Path | None = None,
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RenderReport:
     """Write an MP4 (H.264) of a video's pictures with the redactions hidden.
 
     Frame count, presentation times since the first frame (exact, in the source's time base), coded size,
@@ -87,19 +134,27 @@ def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction
     left out. Redactions are in pixels of the
     coded picture: display rotation is carried over as a display matrix, not applied.
 
-    The result is 8-bit: deeper sources are reduced. Chroma becomes 4:2:0; only odd sizes, which 4:2:0 H.264
-    cannot express, become 4:4:4. The same input gives the same bytes (same encoder build).
+    Groups of pictures that start with an IDR picture and hold nothing to hide are copied: their coded slices are the
+    source's. That takes an MP4 or MOV of progressive 8-bit 4:2:0 H.264 with one set of sequence parameters; everything
+    of other recordings is encoded. What is encoded is 8-bit: deeper sources are reduced. Its chroma becomes 4:2:0; only
+    odd sizes, which 4:2:0 H.264 cannot express, become 4:4:4. The same input gives the same bytes (same encoder build),
+    whatever could be taken over from an interrupted run or an earlier file.
 
     Args:
         source: the recording.
-        target: where the file appears, whole or not at all; an older one is replaced.
+        target: where the file appears, whole or not at all; an older one is replaced. Beside it lie the keys of its
+            groups, and until it is done a folder of finished parts.
         redactions: what to hide, for any frames.
+        earlier: a file that an earlier call wrote for this recording; groups whose redactions are the same as then
+            are taken from it instead of being encoded again.
+        processes: how many encode at a time; as many as there are cores if not given.
+        on_progress: called with the number of frames done and of all, in the caller's thread.
 
     Raises:
-        RecordingError: the source cannot be decoded to its end.
+        RecordingError: the source cannot be read, or what is to be encoded cannot be decoded.
         PrivacyError: NOT_ANONYMIZABLE when a redaction names a frame that the source does not have, or the
             picture changes its size or format midway.
-        SettingsError: `target` is the source.
+        SettingsError: `target` is the source, or a process was killed.
     """
     if target.exists() and target.samefile(source):
         raise SettingsError(
@@ -107,17 +162,99 @@ def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction
             consequence="Nothing was written.",
             mend="Render to another path.",
         )
-    by_frame: dict[int, list[Redaction]] = defaultdict(list)
-    for redaction in redactions:
-        by_frame[redaction.frame_index].append(redaction)
-    with _appearing_whole(target) as partial:
-        frame_count = _render(source, partial, by_frame)
-        if by_frame and max(by_frame) >= frame_count:
-            raise _not_anonymizable(source, f"has {frame_count} frames, but frame {max(by_frame)} is to be redacted")
+    plan = _plan(source, redactions)
+    with _appearing_whole(target) as partial, _parts_folder(target) as parts, _ended_in_order():
+        encoded = _encode(plan, parts, earlier, processes or available_cores(), on_progress)
+        splice(
+            source,
+            partial,
+            plan.grouped,
+            plan.picture,
+            is_copied=plan.is_copied,
+            set_id=plan.set_id,
+            encoded=encoded,
+        )
         with partial.open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
         size = partial.stat().st_size
-    return RenderReport("h264", frame_count, len(by_frame), 0.0, digest, size, RENDERER_VERSION)
+    keep_keys(target, digest, plan.grouped.groups, plan.keys)
+    return _report(plan, digest, size)
+
+
+def _plan(source: Path, redactions: Sequence[Redaction]) -> _Plan:
+    by_frame: dict[int, list[Redaction]] = defaultdict(list)
+    for redaction in redactions:
+        by_frame[redaction.frame_index].append(redaction)
+    grouped = group_pictures(source)
+    frame_count = grouped.groups[-1].frames.stop
+    if by_frame and max(by_frame) >= frame_count:
+        raise not_anonymizable(source, f"has {frame_count} frames, but frame {max(by_frame)} is to be redacted")
+    picture = picture_format(source)
+    set_id = (grouped.record.free_id if grouped.record else None) or 0
+    setup = f"{RENDERER_VERSION}|{encoder_setup()}|{set_id}|{picture}"
+    may_copy = grouped.record is not None
+    keys = tuple(
+        None if may_copy and _is_copyable(group, by_frame) else group_key(group, by_frame, setup)
+        for group in grouped.groups
+    )
+    return _Plan(source, grouped, picture, set_id, dict(by_frame), keys)
+
+
+def _is_copyable(group: PictureGroup, by_frame: dict[int, list[Redaction]]) -> bool:
+    return group.is_closed and not group.hides_frames and by_frame.keys().isdisjoint(group.frames)
+
+
+def _encode(
+    plan: _Plan,
+    parts: Path,
+    earlier: Path | None,
+    processes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Iterator[bytes]:
+    """Encode what has to be; gives the packets of all groups that are not copied, in order."""
+    wanted = [key for key in plan.keys if key is not None]
+    kept = EarlierFile(earlier, wanted)
+    tasks = [(task, part_path(parts, keys), keys) for task, keys in plan.tasks(kept.__contains__)]
+    missing = [(task, path) for task, path, _ in tasks if not path.exists()]
+    if missing:
+        parts.mkdir(exist_ok=True)
+    done = plan.frame_count - sum(group.frame_count for task, _ in missing for group in task.groups)
+    # Closed here, not whenever it is collected: the processes must be gone before what they were writing is swept.
+    with closing(encode_parts(missing, processes)) as counts:
+        for count in chain([0], counts):
+            done += count
+            if on_progress:
+                on_progress(done, plan.frame_count)
+    # The tasks are in order: what is not taken from the earlier file comes from their parts one after another.
+    fresh = chain.from_iterable(part_packets(path) for _, path, _ in tasks)
+    for group, key in zip(plan.grouped.groups, plan.keys, strict=True):
+        if key is not None:
+            yield from kept.packets(key) if key in kept else islice(fresh, group.frame_count)
+
+
+def _report(plan: _Plan, digest: str, size: int) -> RenderReport:
+    groups = tuple(
+        RenderedGroup(group.first_frame, group.frame_count, is_copy)
+        for group, is_copy in zip(plan.grouped.groups, plan.is_copied, strict=True)
+    )
+    copied = sum(group.frame_count for group in groups if group.is_copied)
+    return RenderReport(
+        codec="h264",
+        frame_count=plan.frame_count,
+        redacted_frame_count=len(plan.by_frame),
+        copied_fraction=copied / plan.frame_count,
+        groups=groups,
+        whole_reencode_reason=None if copied else _whole_reencode_reason(plan.grouped),
+        sha256=digest,
+        bytes=size,
+        renderer_version=RENDERER_VERSION,
+    )
+
+
+def _whole_reencode_reason(grouped: GroupedVideo) -> str | None:
+    if grouped.copy_obstacle or len(grouped.groups) > 1:
+        return grouped.copy_obstacle
+    return "open GOP" if grouped.keyframe_count > 1 else "a single group of pictures"
 
 
 @contextmanager
@@ -134,135 +271,33 @@ def _appearing_whole(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _render(source: Path, partial: Path, by_frame: dict[int, list[Redaction]]) -> int:
-    import av
-
-    writer: _Writer | None = None
-    # bitexact keeps the muxer's name and version out of the file.
-    options = {"fflags": "+bitexact", "movflags": "+faststart"}
-    with av.open(str(partial), "w", format="mp4", options=options) as container:
-        for decoded in iterate_frames(source):
-            if writer is None:
-                look = _look(source, decoded.frame)
-                writer = _Writer(container, look, first_pts=decoded.frame.pts or 0)
-            if not writer.fits(decoded.frame):
-                raise _not_anonymizable(source, f"changes its picture size or format at frame {decoded.frame_index}")
-            writer.write(decoded.frame, by_frame.get(decoded.frame_index, ()))
-        if writer is None:
-            raise _not_anonymizable(source, "has no frames")
-        return writer.finish()
+@contextmanager
+def _parts_folder(target: Path) -> Iterator[Path]:
+    """A folder, not made yet, for finished parts; an interruption leaves these to the next call, and nothing else."""
+    folder = parts_folder(target)
+    try:
+        yield folder
+    except SessionRejectedError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except BaseException:
+        sweep_drafts(folder)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Writer:
-    def __init__(self, container: "OutputContainer", look: _Look, *, first_pts: int) -> None:
-        import av
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Lets SIGTERM end the program as an exception does, so that nothing half done is left; Dagster's own way stays."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
 
-        self._container = container
-        self._look = look
-        self._first_pts = first_pts
-        self._stream = _add_stream(container, look)
-        self._without_sei = av.BitStreamFilterContext(_DROP_SEI, "h264")
-        self._durations: dict[int, int] = {}
-        self._count = 0
-        self._source_format: str | None = None
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
 
-    def fits(self, frame: "av.VideoFrame") -> bool:
-        self._source_format = self._source_format or frame.format.name
-        size = (self._look.width_px, self._look.height_px)
-        return (frame.width, frame.height) == size and frame.format.name == self._source_format
-
-    def write(self, frame: "av.VideoFrame", redactions: Sequence[Redaction]) -> None:
-        import av
-
-        # A new frame: the decoder keeps references to its own, and theirs carry captions and other side data along.
-        clean = av.VideoFrame(frame.width, frame.height, self._look.pixel_format)
-        planes = planes_of(clean)
-        for plane, original in zip(planes, planes_of(_eight_bit(frame, self._look)), strict=True):
-            plane[:] = original
-        hide(planes, redactions)
-        for name, value in self._look.color.items():
-            setattr(clean, name, value)
-        clean.pts = (frame.pts or 0) - self._first_pts
-        clean.time_base = self._look.time_base
-        self._durations[clean.pts] = frame.duration or 0
-        self._mux(self._stream.encode(clean))
-        self._count += 1
-
-    def finish(self) -> int:
-        self._mux(self._stream.encode(None))
-        return self._count
-
-    def _mux(self, packets: "list[av.Packet[Any]]") -> None:
-        for packet in packets:
-            duration = self._durations.pop(packet.pts or 0)
-            for filtered in self._without_sei.filter(packet):
-                filtered.stream = self._stream
-                filtered.duration = duration  # the encoder forgets it; times cannot tell the last frame's
-                self._container.mux(filtered)
-
-
-def _look(source: Path, frame: "av.VideoFrame") -> _Look:
-    with open_video(source) as container:
-        stream = video_stream(container, source)
-        frame_rate, sample_aspect_ratio = stream.average_rate, stream.sample_aspect_ratio
-    is_odd = frame.width % 2 or frame.height % 2
-    is_full_range = frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE
-    return _Look(
-        width_px=frame.width,
-        height_px=frame.height,
-        pixel_format="yuv444p" if is_odd else "yuv420p",
-        time_base=frame.time_base or Fraction(1, 1),  # never missing on a decoded frame; the fallback is for the type
-        frame_rate=frame_rate,
-        sample_aspect_ratio=sample_aspect_ratio,
-        color={
-            "color_range": _FULL_RANGE if is_full_range else int(frame.color_range),
-            "color_primaries": int(frame.color_primaries),
-            "color_trc": int(frame.color_trc),
-            "colorspace": int(frame.colorspace),
-        },
-        display_matrix=_display_matrix(frame),
-    )
-
-
-def _display_matrix(frame: "av.VideoFrame") -> tuple[int, ...] | None:
-    side_data: Any = frame.side_data  # iterates over its items; the stub says mapping
-    for item in side_data:
-        if item.type.name == "DISPLAYMATRIX":
-            return struct.unpack("=9i", bytes(item))
-    return None
-
-
-def _add_stream(container: "OutputContainer", look: _Look) -> "VideoStream":
-    stream = container.add_stream("libx264", rate=look.frame_rate, options=_ENCODER_OPTIONS)
-    stream.width, stream.height, stream.pix_fmt = look.width_px, look.height_px, look.pixel_format
-    stream.time_base = look.time_base
-    context = stream.codec_context
-    context.time_base = look.time_base
-    context.max_b_frames = 0  # decoding order is presentation order: no edit list, first frame at zero
-    context.gop_size = _KEYFRAME_DISTANCE
-    context.thread_count = 1  # more threads change the bytes
-    for name, value in look.color.items():
-        setattr(context, name, value)
-    if look.sample_aspect_ratio:
-        context.sample_aspect_ratio = look.sample_aspect_ratio
-    if look.display_matrix:
-        stream.set_display_matrix(look.display_matrix)
-    return stream
-
-
-def _eight_bit(frame: "av.VideoFrame", look: _Look) -> "av.VideoFrame":
-    if frame.format.name in (look.pixel_format, look.pixel_format.replace("yuv", "yuvj")):
-        return frame
-    if frame.format.is_rgb:
-        return frame.reformat(format=look.pixel_format)
-    color_range = look.color["color_range"]
-    return frame.reformat(format=look.pixel_format, src_color_range=color_range, dst_color_range=color_range)
-
-
-def _not_anonymizable(source: Path, what: str) -> PrivacyError:
-    return PrivacyError(
-        Reason.NOT_ANONYMIZABLE,
-        f"video {source.name!r} {what}.",
-        mend="Look at the recording again (frame_observations) and rebuild its redactions.",
-        evidence={"file": source.name},
-    )
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -53,11 +53,12 @@ def write_video(
     has_audio: bool = False,
     metadata: dict[str, str] | None = None,
     context: dict[str, Any] | None = None,
+    options: dict[str, str] | None = None,
 ) -> list[int]:
     """Write pictures to a file; returns the presentation times in ticks of `time_base`."""
     ticks = list(ticks if ticks is not None else range(0, 512 * len(pictures), 512))
     with av.open(str(path), "w", options={"movflags": "use_metadata_tags"} if metadata else {}) as container:
-        stream = container.add_stream(codec, rate=30, options={"crf": "12"} if codec == "libx264" else {})
+        stream = container.add_stream(codec, rate=30, options=options or ({"crf": "12"} if codec == "libx264" else {}))
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = time_base
