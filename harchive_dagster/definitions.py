@@ -6,7 +6,13 @@ import dagster as dg
 
 from assets import anonymized, governance, labeled, published, raw, synced
 from harchive_dagster.jobs import overview_job, worker_day_job
-from harchive_dagster.resources import LakeResource, LandingResource, PseudonymResource, SyncSearchResource
+from harchive_dagster.resources import (
+    HidingResource,
+    LakeResource,
+    LandingResource,
+    PseudonymResource,
+    SyncSearchResource,
+)
 from harchive_dagster.schedules import build_schedules
 from harchive_dagster.sensors import arrivals
 from harchive_dagster.settings import Settings
@@ -30,6 +36,7 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
         ),
         "lake": LakeResource(root=str(settings.lake)),
         "sync_search_s": SyncSearchResource(seconds=settings.sync_search_s),
+        "hiding": HidingResource(how=settings.hiding),
         "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
     }
     return dg.Definitions(

@@ -3,7 +3,7 @@ opened here.
 
 A redaction's box becomes an ellipse that is averaged down to at most four cells along its longer axis and
 smoothed between them. That leaves about three cells across a face, far fewer than recognition needs, and
-nothing to sharpen back.
+nothing to sharpen back. Who wants nothing of the person left, not even the colours, has it filled instead.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.privacy.detection import Rectangle
+from harchive_dagster.privacy.hiding import Hiding
 
 if TYPE_CHECKING:
     import av
@@ -23,10 +24,17 @@ SOURCES = ("detected", "tracked", "interpolated", "padded", "private_time")
 """How a redaction's box is known: the `source` column of the redactions table."""
 
 PRIVATE_KIND = "private"
+FACE_KIND = "face"
 
 _ELLIPSE_SCALE = 1.1
 """Semi-axes over half a box. Tracking enlarges a detection 1.3 times, and 1.3 * 1.1 > sqrt(2): the ellipse
 then holds the whole detected box, corners included."""
+
+_NECK = 0.3
+"""Of its height, by which a face's box is lengthened downwards: over chin, neck and collar. A face detector at full
+size takes a collar under a hidden head for a face: in 141 pictures of a person in a space suit 83 times at 0.2 or more,
+and up to 0.52. Lengthened by 0.1 it does so 65 times up to 0.55, by 0.2 27 times up to 0.33, by 0.3 6 times up to 0.28.
+Coarser cells (up to 0.61), a wider ellipse (0.52) and grey (0.57) do not help."""
 
 _CELLS = 4
 """Along the longer axis of the ellipse. With six, face detectors still report the blob on a pair of shoulders
@@ -87,12 +95,13 @@ def planes_of(frame: "av.VideoFrame") -> list[NDArray[np.uint8]]:
     ]
 
 
-def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction]) -> None:
+def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction], how: Hiding = Hiding.MOSAIC) -> None:
     """Hide one frame's redactions in place.
 
     Args:
         planes: uint8 planes, luma first; a smaller plane is subsampled by a whole factor.
         redactions: those of this frame, in any order; one of kind "private" turns the whole frame grey.
+        how: what is put there.
     """
     if any(redaction.kind == PRIVATE_KIND for redaction in redactions):
         for plane in planes:
@@ -101,7 +110,11 @@ def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction]) -
     for redaction in _in_order(redactions):
         for plane in planes:
             patch = _Patch.of(redaction, plane, planes[0])
-            if patch is not None:
+            if patch is None:
+                continue
+            if how is Hiding.FILL:
+                patch.view(plane)[:] = _FLAT
+            else:
                 patch.view(plane)[patch.mask] = patch.mosaic(plane)[patch.mask]
 
 
@@ -211,7 +224,9 @@ def _in_order(redactions: Sequence[Redaction]) -> list[Redaction]:
 
 
 def _ellipse(redaction: Redaction) -> tuple[float, float, float, float]:
-    half_w, half_h = redaction.w / 2, redaction.h / 2
+    # Of the coded picture: where the display is turned, the neck lies elsewhere, and a cheek is hidden wider.
+    neck = _NECK if redaction.kind == FACE_KIND else 0.0
+    half_w, half_h = redaction.w / 2, redaction.h * (1 + neck) / 2
     return redaction.x + half_w, redaction.y + half_h, half_w * _ELLIPSE_SCALE, half_h * _ELLIPSE_SCALE
 
 

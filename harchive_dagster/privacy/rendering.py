@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harchive_dagster.errors import PrivacyError, SettingsError
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.redaction import Redaction, hide, planes_of
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.container import open_video, video_stream
@@ -44,6 +45,15 @@ _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
 @dataclass(frozen=True)
+class RenderedGroup:
+    """Consecutive frames of the rendered file, in presentation order, that a decoder can start with."""
+
+    first_frame: int
+    frame_count: int
+    is_copied: bool
+
+
+@dataclass(frozen=True)
 class RenderReport:
     """What was written.
 
@@ -54,6 +64,7 @@ class RenderReport:
         copied_fraction: share of frames taken over without encoding; this renderer takes over none.
         sha256, bytes: of the file.
         renderer_version: which version of this module wrote it.
+        groups: all frames, in order, and whether they were copied.
     """
 
     codec: str
@@ -63,6 +74,7 @@ class RenderReport:
     sha256: str
     bytes: int
     renderer_version: str
+    groups: tuple[RenderedGroup, ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,9 @@ class _Look:
     display_matrix: tuple[int, ...] | None
 
 
-def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction]) -> RenderReport:
+def render_anonymized(
+    source: Path, target: Path, redactions: Sequence[Redaction], *, how: Hiding = Hiding.MOSAIC
+) -> RenderReport:
     """Write an MP4 (H.264) of a video's pictures with the redactions hidden.
 
     Frame count, presentation times since the first frame (exact, in the source's time base), coded size,
@@ -94,6 +108,7 @@ def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction
         source: the recording.
         target: where the file appears, whole or not at all; an older one is replaced.
         redactions: what to hide, for any frames.
+        how: what is put in its place.
 
     Raises:
         RecordingError: the source cannot be decoded to its end.
@@ -111,13 +126,14 @@ def render_anonymized(source: Path, target: Path, redactions: Sequence[Redaction
     for redaction in redactions:
         by_frame[redaction.frame_index].append(redaction)
     with _appearing_whole(target) as partial:
-        frame_count = _render(source, partial, by_frame)
+        frame_count = _render(source, partial, by_frame, how)
         if by_frame and max(by_frame) >= frame_count:
             raise _not_anonymizable(source, f"has {frame_count} frames, but frame {max(by_frame)} is to be redacted")
         with partial.open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
         size = partial.stat().st_size
-    return RenderReport("h264", frame_count, len(by_frame), 0.0, digest, size, RENDERER_VERSION)
+    groups = (RenderedGroup(0, frame_count, is_copied=False),)
+    return RenderReport("h264", frame_count, len(by_frame), 0.0, digest, size, RENDERER_VERSION, groups)
 
 
 @contextmanager
@@ -134,7 +150,7 @@ def _appearing_whole(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _render(source: Path, partial: Path, by_frame: dict[int, list[Redaction]]) -> int:
+def _render(source: Path, partial: Path, by_frame: dict[int, list[Redaction]], how: Hiding) -> int:
     import av
 
     writer: _Writer | None = None
@@ -147,7 +163,7 @@ def _render(source: Path, partial: Path, by_frame: dict[int, list[Redaction]]) -
                 writer = _Writer(container, look, first_pts=decoded.frame.pts or 0)
             if not writer.fits(decoded.frame):
                 raise _not_anonymizable(source, f"changes its picture size or format at frame {decoded.frame_index}")
-            writer.write(decoded.frame, by_frame.get(decoded.frame_index, ()))
+            writer.write(decoded.frame, by_frame.get(decoded.frame_index, ()), how)
         if writer is None:
             raise _not_anonymizable(source, "has no frames")
         return writer.finish()
@@ -171,7 +187,7 @@ class _Writer:
         size = (self._look.width_px, self._look.height_px)
         return (frame.width, frame.height) == size and frame.format.name == self._source_format
 
-    def write(self, frame: "av.VideoFrame", redactions: Sequence[Redaction]) -> None:
+    def write(self, frame: "av.VideoFrame", redactions: Sequence[Redaction], how: Hiding) -> None:
         import av
 
         # A new frame: the decoder keeps references to its own, and theirs carry captions and other side data along.
@@ -179,7 +195,7 @@ class _Writer:
         planes = planes_of(clean)
         for plane, original in zip(planes, planes_of(_eight_bit(frame, self._look)), strict=True):
             plane[:] = original
-        hide(planes, redactions)
+        hide(planes, redactions, how)
         for name, value in self._look.color.items():
             setattr(clean, name, value)
         clean.pts = (frame.pts or 0) - self._first_pts
