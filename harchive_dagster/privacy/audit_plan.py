@@ -12,14 +12,15 @@ from harchive_dagster.privacy.detection import Rectangle
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup
 
-_WHOLE_EVERY_NS = 3_000_000_000
-"""A look at a whole 1080p picture at full size takes 250 ms: at this distance 2.8 ms a frame at 30 frames/s."""
+_WHOLE_EVERY_NS = 4_000_000_000
+"""A look at a whole 1080p picture at full size takes 250 to 300 ms: 2.3 ms a frame at 30 frames/s."""
 
-_COPIED_SHARE = 2
-"""Every second of these looks is kept where groups were copied: nothing was found there, and nothing was changed."""
+_COPIED_SHARE = 3
+"""Every third of these looks is kept where groups were copied: nothing was found and nothing was changed there, and
+each takes decoding half a group besides."""
 
 _LEAST_WHOLE = 6
-"""A clip of seconds is looked at as often as one of 18 s."""
+"""A clip of seconds is looked at as often as one of 24 s."""
 
 _NEAR_EVERY_NS = 1_000_000_000
 """Inside a track, one look at its surroundings."""
@@ -79,7 +80,7 @@ def plan_looks(
 ) -> dict[int, list[Look]]:
     """Looks by frame, denser around tracks.
 
-    Whole pictures at chance times, one every three seconds (six at least, and half as many where groups were copied),
+    Whole pictures at chance times, one every four seconds (six at least, and a third as many where groups were copied),
     and the first and the last one. The surroundings of every track three frames from its ends on, and once every
     second in between, where the camera moves fastest; and where its score is lowest.
 
@@ -99,9 +100,8 @@ def plan_looks(
             tracks[redaction.track_id].append(redaction)
     for track in tracks.values():
         for look in _along(sorted(track, key=lambda one: one.frame_index), pts_ns, np.nan_to_num(motion_px)):
-            if not _is_seen_already(look, looks[look.frame_index]):
-                looks[look.frame_index].append(look)
-    return {frame: found for frame, found in looks.items() if found}
+            looks[look.frame_index] = _with(look, looks[look.frame_index])
+    return dict(looks)
 
 
 def _whole_frames(pts_ns: NDArray[np.int64], groups: Sequence[RenderedGroup], seed: int) -> Iterator[int]:
@@ -142,13 +142,17 @@ def _seconds_of(track: list[Redaction], pts_ns: NDArray[np.int64]) -> Iterable[l
     return parts.values()
 
 
-def _is_seen_already(look: Look, others: list[Look]) -> bool:
-    """Whether another look at the same frame is at the same thing."""
-    return any(
-        other.near is not None and look.near is not None and _is_close(look.near, other.near) for other in others
-    )
+def _with(look: Look, others: list[Look]) -> list[Look]:
+    """The looks at one frame and one more; of two at the same thing the riskier."""
+    same = [other for other in others if _is_close(look, other)]
+    if any(other.risk >= look.risk for other in same):
+        return others
+    return [other for other in others if other not in same] + [look]
 
 
-def _is_close(a: Redaction, b: Redaction) -> bool:
-    # Half the shortest side of the surroundings: with its centre no farther away, it lies inside by half of itself.
+def _is_close(look: Look, other: Look) -> bool:
+    # A quarter of the side of the surroundings: what is no farther away lies well inside them.
+    a, b = look.near, other.near
+    if a is None or b is None:
+        return False
     return abs(a.x + a.w / 2 - b.x - b.w / 2) + abs(a.y + a.h / 2 - b.y - b.h / 2) < NEAR_PX / 4

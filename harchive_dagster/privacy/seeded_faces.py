@@ -131,30 +131,33 @@ def _plant(
 
     portraits = _portraits()
     portrait = portraits[int(random.integers(len(portraits)))]
-    view = picture[cell]
-    onto, height_px = _placement(portrait, view.shape[1], view.shape[0], height_px, random)
+    rows, columns = cell
+    onto, (x, y), (width, height) = _placement(
+        portrait, columns.stop - columns.start, rows.stop - rows.start, height_px, random
+    )
+    x, y = columns.start + x, rows.start + y
+    view = picture[y : y + height, x : x + width]
     gain = min(_MOST_GAIN, light / float(portrait.picture.mean()))
     lit = np.clip(portrait.picture * gain, 0, 255).astype(np.uint8)
     # Warping looks at four pixels only: what is made smaller has to be smoothed before.
-    shrink = portrait.face.h / height_px
+    shrink = max(portrait.picture.shape[1] / width, portrait.picture.shape[0] / height)
     sigma = max(0.0, 0.5 * (shrink - 1)) + float(random.uniform(0, _BLUR)) * portrait.face.h
     lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), sigma), np.uint8) if sigma > 0 else lit
-    size = (view.shape[1], view.shape[0])
-    warped = cv2.warpPerspective(lit, onto, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpPerspective(np.ones(lit.shape[:2], np.float32), onto, size)[..., None]
+    warped = cv2.warpPerspective(lit, onto, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpPerspective(np.ones(lit.shape[:2], np.float32), onto, (width, height))[..., None]
     view[:] = np.rint(warped * share + view * (1 - share)).astype(np.uint8)
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     face = portrait.face
     rim = np.stack([face.x + face.w / 2 * (1 + np.cos(angle)), face.y + face.h / 2 * (1 + np.sin(angle))], axis=-1)
     seen = cv2.perspectiveTransform(rim[None].astype(np.float64), onto)[0]
     (x0, y0), (x1, y1) = seen.min(axis=0), seen.max(axis=0)
-    return Box("face", cell[1].start + float(x0), cell[0].start + float(y0), float(x1 - x0), float(y1 - y0), 1.0)
+    return Box("face", x + float(x0), y + float(y0), float(x1 - x0), float(y1 - y0), 1.0)
 
 
 def _placement(
     portrait: _Portrait, width_px: int, height_px: int, face_px: float, random: np.random.Generator
-) -> tuple[NDArray[np.float64], float]:
-    """The homography that puts a portrait somewhere into a cell, wholly, and how high its face is there."""
+) -> tuple[NDArray[np.float64], tuple[int, int], tuple[int, int]]:
+    """Puts a portrait somewhere into a cell, wholly: a homography, the corner it is counted from, and the extent."""
     import cv2
 
     tall, wide = portrait.picture.shape[:2]
@@ -165,11 +168,13 @@ def _placement(
     turn = np.deg2rad(random.uniform(-_TURN_DEG, _TURN_DEG))
     shape = shape @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     extent = np.ptp(shape, axis=0)
-    scale = min(face_px / portrait.face.h, *((np.array([width_px, height_px]) - 1) / extent))
-    slack = np.array([width_px, height_px]) - scale * extent
-    shape = scale * (shape - shape.min(axis=0)) + random.uniform(0, 1, 2) * slack
+    room = np.array([width_px, height_px])
+    scale = min(face_px / portrait.face.h, *((room - 1) / extent))
+    size = np.minimum(np.ceil(scale * extent).astype(int) + 1, room)
+    corner = random.integers(0, room - size, endpoint=True)
+    shape = scale * (shape - shape.min(axis=0))
     onto = cv2.getPerspectiveTransform(corners.astype(np.float32), shape.astype(np.float32))
-    return np.asarray(onto, np.float64), scale * portrait.face.h
+    return np.asarray(onto, np.float64), (int(corner[0]), int(corner[1])), (int(size[0]), int(size[1]))
 
 
 @cache
