@@ -92,7 +92,7 @@ class Reason(StrEnum):
     AUDIT_FOUND_FACES = (
         "audit_found_faces",
         "the audit still saw somebody in the rendered file",
-        "it is not published; see the redactions",
+        "it is not published; see the contact sheet",
     )
     ANNOTATION_INVALID = (
         "annotation_invalid",

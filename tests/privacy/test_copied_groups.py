@@ -12,6 +12,7 @@ from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup, render_anonymized
 from harchive_dagster.recording.decoding import iterate_frames
 from harchive_dagster.recording.group_decoding import GroupPart, PacketTimes, iterate_groups
+from harchive_dagster.recording.nal_units import joined, unit_type, units
 
 FRAME_COUNT, GROUP = 24, 6
 ALL_COPIED = tuple(RenderedGroup(first, GROUP, is_copied=True) for first in range(0, FRAME_COUNT, GROUP))
@@ -31,9 +32,8 @@ def copy_packets(source, target, *, without=(), swapped=()):
     """The video of a file without messages (SEI), as a copying renderer writes it; `without` leaves packets out."""
     with av.open(str(source)) as before, av.open(str(target), "w", options={"fflags": "+bitexact"}) as after:
         stream = after.add_stream_from_template(before.streams.video[0])
-        filters = av.BitStreamFilterContext("filter_units=remove_types=6", before.streams.video[0])
         packets = [packet for packet in before.demux(video=0) if packet.size]
-        payloads = [bytes(packet) for packet in packets]
+        payloads = [joined([one for one in units(bytes(packet), 4) if unit_type(one) != 6]) for packet in packets]
         for one, other in swapped:
             payloads[one], payloads[other] = payloads[other], payloads[one]
         for number, (packet, payload) in enumerate(zip(packets, payloads, strict=True)):
@@ -41,10 +41,8 @@ def copy_packets(source, target, *, without=(), swapped=()):
                 continue
             new = av.Packet(payload)
             new.pts, new.dts, new.time_base, new.duration = packet.pts, packet.dts, packet.time_base, packet.duration
-            new.is_keyframe = packet.is_keyframe
-            for filtered in filters.filter(new):
-                filtered.stream = stream
-                after.mux(filtered)
+            new.is_keyframe, new.stream = packet.is_keyframe, stream
+            after.mux(new)
 
 
 @pytest.fixture(scope="module")
