@@ -47,6 +47,9 @@ _LARGEST_INPUT_PX = (2560, 1920)
 """A larger network input takes gigabytes."""
 
 _KEPT_PICTURES = 8
+_PLACES = 6
+"""A picture's rows and columns of places; the contact sheet shows one suspect for each."""
+
 _KNOWN_SIDE_DATA = {"DISPLAYMATRIX"}
 
 
@@ -270,7 +273,9 @@ class _Search:
         cause = "on_hidden" if covered_fraction(box, hidden) >= _MIN_COVERED else "uncovered"
         (self.residuals if is_residual else self.suspects).append(_finding(index, box, cause))
         why = f"{box.kind} {box.score:.2f} {'found' if is_residual else 'suspected'}"
-        self.moments.add(index, why, (2.0 if is_residual else 1.0) + box.score, rgb, box, is_hit=True)
+        row, column = (int(at / length * _PLACES) for at, length in zip((box.y, box.x), rgb.shape, strict=False))
+        about = why if is_residual else f"suspected at {row}, {column}"
+        self.moments.add(index, why, (2.0 if is_residual else 1.0) + box.score, rgb, box, is_hit=True, about=about)
 
 
 def _parts(groups: Sequence[RenderedGroup], looks: dict[int, list[Look]]) -> list[GroupPart]:

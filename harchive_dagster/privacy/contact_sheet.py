@@ -38,29 +38,44 @@ class Moment:
 
 @dataclass
 class RiskiestMoments:
-    """The 24 riskiest moments of all that are added, one for each reason: memory stays bounded."""
+    """The 24 riskiest moments that are added: memory stays bounded. Of moments about the same thing (see `about`)
+    one is kept, so that a lamp that is suspected for an hour takes one tile.
+    """
 
-    _by_reason: dict[str, Moment] = field(default_factory=dict)
+    _by_thing: dict[str, Moment] = field(default_factory=dict)
 
-    def is_wanted(self, why: str, risk: float) -> bool:
+    def is_wanted(self, about: str, risk: float) -> bool:
         """Whether a moment would be kept; cutting a tile out costs more than asking."""
-        if why in self._by_reason:
-            return risk > self._by_reason[why].risk
-        return len(self._by_reason) < _MOMENTS or risk > self._least().risk
+        if about in self._by_thing:
+            return risk > self._by_thing[about].risk
+        return len(self._by_thing) < _MOMENTS or risk > self._least().risk
 
     def add(
-        self, frame_index: int, why: str, risk: float, rgb: NDArray[np.uint8], at: Rectangle | None, *, is_hit: bool
+        self,
+        frame_index: int,
+        why: str,
+        risk: float,
+        rgb: NDArray[np.uint8],
+        at: Rectangle | None,
+        *,
+        is_hit: bool,
+        about: str | None = None,
     ) -> None:
-        """Keep what surrounds a place in a picture (or all of it), if it is risky enough; a hit is outlined."""
-        if not self.is_wanted(why, risk):
+        """Keep what surrounds a place in a picture (or all of it), if it is risky enough; a hit is outlined.
+
+        Moments are about the same thing if they say so, or are shown for the same reason.
+        """
+        about = about or why
+        if not self.is_wanted(about, risk):
             return
-        if why not in self._by_reason and len(self._by_reason) == _MOMENTS:
-            del self._by_reason[self._least().why]
-        self._by_reason[why] = Moment(frame_index, why, risk, _tile(rgb, at, is_hit=is_hit))
+        if about not in self._by_thing and len(self._by_thing) == _MOMENTS:
+            least = self._least()
+            self._by_thing = {thing: moment for thing, moment in self._by_thing.items() if moment is not least}
+        self._by_thing[about] = Moment(frame_index, why, risk, _tile(rgb, at, is_hit=is_hit))
 
     def in_order(self) -> list[Moment]:
         """Riskiest first."""
-        return sorted(self._by_reason.values(), key=lambda one: (-one.risk, one.frame_index, one.why))
+        return sorted(self._by_thing.values(), key=lambda one: (-one.risk, one.frame_index, one.why))
 
     def _least(self) -> Moment:
         return self.in_order()[-1]

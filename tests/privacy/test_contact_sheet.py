@@ -36,6 +36,13 @@ def test_one_reason_takes_one_tile_at_its_riskiest_frame():
     assert [(one.frame_index, one.risk) for one in moments.in_order()] == [(2, 0.6)]
 
 
+def test_one_thing_takes_one_tile_whatever_its_reasons_say():
+    riskiest = RiskiestMoments()
+    for frame, why, risk in ((1, "face 0.21 suspected", 1.21), (2, "face 0.31 suspected", 1.31)):
+        riskiest.add(frame, why, risk, shade(9), None, is_hit=True, about="a lamp")
+    assert [(one.frame_index, one.why) for one in riskiest.in_order()] == [(2, "face 0.31 suspected")]
+
+
 def test_only_the_riskiest_are_kept_whatever_the_order_they_come_in():
     many = [(number, f"reason {number}", number / 100, number) for number in range(100)]
     expected = list(range(99, 75, -1))
