@@ -13,8 +13,10 @@ from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
 from harchive_dagster.privacy.anonymize import anonymize
-from harchive_dagster.privacy.corrections import apply_corrections, without_effect
+from harchive_dagster.privacy.audit import AuditEyes
+from harchive_dagster.privacy.corrections import Lifted, apply_corrections, without_effect
 from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.parts import drop_parts, keys_path
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
@@ -84,50 +86,62 @@ def anonymized_videos(
     landing: dg.ResourceParam[Landing],
     lake: dg.ResourceParam[Lake],
     detectors: dg.ResourceParam[DetectorChoice],
+    hiding: dg.ResourceParam[Hiding],
 ) -> StageEvents:
     """Each recording rendered with everything hidden, without sound or metadata, and audited as a stranger would."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "anonymized_videos", worker_day)
     hidden = lake.read_worker_day(schemas.REDACTIONS, worker_day)
     frames = lake.read_worker_day(schemas.FRAMES, worker_day)
-    audit_detector = detectors.audit_detector()
+    lifted = lake.read_worker_day(schemas.LIFTED_REDACTIONS, worker_day)
     media = lake.media_folder(RESTRICTED)
     folder = media / str(worker_day.collected_on) / worker_day.worker_id
     videos, sheets = {}, {}
     standing = standing_sessions(lake, landing, worker_day, "anonymized_videos")
     for session in standing:
         with gate.session(session.session_id):
+            seen = rows.present(frames, session.session_id, "frames")
+            size_px = session.row["width_px"], session.row["height_px"]
             video = anonymize(
                 session.video,
                 folder,
                 session.session_id,
                 rows.objects(Redaction, rows.of_session(hidden, session.session_id)),
-                rows.present(frames, session.session_id, "frames").column("pts_ns").to_numpy(),
-                detector=detectors.face_detectors(session.row["width_px"], session.row["height_px"]),
-                audit_detector=audit_detector,
+                seen.column("pts_ns").to_numpy(),
+                motion_px=seen.column("motion_px").to_numpy(),
+                detector=detectors.face_detectors(*size_px),
+                eyes=AuditEyes.for_picture(*size_px, detectors),
+                how=hiding,
+                lifted=rows.objects(Lifted, rows.of_session(lifted, session.session_id)),
                 on_progress=spoken_progress(context.log.info, f"{session.session_id}: rendered"),
             )
             videos[session.session_id] = video
-            sheets[f"anonymized {session.session_id}"] = inline_png(video.sheet_png, session.session_id)
-            context.log.info(f"{session.session_id}: rendered {video.render.frame_count} frames, audited")
+            sheets[session.session_id] = inline_png(video.preview_png, session.session_id)
+            context.log.info(
+                f"{session.session_id}: rendered {video.render.frame_count} frames; the audit searched "
+                f"{video.audit.audit_frames}: {len(video.audit.residuals)} found, {len(video.audit.suspects)} suspected"
+            )
     gate.sift(facts.video_facts(videos, {s.session_id: s.row["frame_count"] for s in standing}))
     kept = {session_id: video for session_id, video in videos.items() if session_id not in gate.rejected}
     table = rows.together(
         schemas.ANONYMIZED_VIDEOS,
-        [rows.video_row(worker_day, s, video, media, audit_detector.version) for s, video in kept.items()],
+        [rows.video_row(worker_day, s, video, media) for s, video in kept.items()],
     )
     yield from gate.publish(
         {schemas.ANONYMIZED_VIDEOS: table},
         table.to_pandas(),
         {
-            "seeded_recall_min": min((video.seeded_recall for video in kept.values()), default=0.0),
+            "seeded_recall_min": min((video.seeded.large for video in kept.values()), default=0.0),
             "audit_frames": sum(video.audit.audit_frames for video in kept.values()),
+            "audit_suspects": sum(len(video.audit.suspects) for video in kept.values()),
+            "audit_accepted_by_reviewers": sum(video.accepted for video in kept.values()),
             # Only of files that passed: the picture of a failed one could show the very face that was missed.
-            **{key: sheets[key] for key in (f"anonymized {session_id}" for session_id in kept)},
+            **{f"anonymized {session_id}": sheets[session_id] for session_id in kept},
         },
         accepted=list(kept),
     )
-    # A rejected file stays too: what a reviewer corrects is then rendered anew, and the rest is taken from it.
-    files = [video.path for video in videos.values()]
-    drop_stale_media(folder, [path.name for video in files for path in (video, keys_path(video))])
+    # A rejected file stays too: what a reviewer corrects is then rendered anew, and the rest is taken from it. Its
+    # sheet shows why.
+    kinds_of_file = [(video.path, keys_path(video.path), video.sheet) for video in videos.values()]
+    drop_stale_media(folder, [path.name for files in kinds_of_file for path in files])
     drop_parts(folder)

@@ -9,6 +9,7 @@ from harchive_dagster.jobs import overview_job, worker_day_job
 from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.resources import (
     DetectorsResource,
+    HidingResource,
     LakeResource,
     LandingResource,
     PseudonymResource,
@@ -39,6 +40,7 @@ def build_defs(**resource_overrides: Any) -> dg.Definitions:
         "lake": LakeResource(root=str(settings.lake)),
         "detectors": DetectorsResource(names=list(settings.detectors)),
         "sync_search_s": SyncSearchResource(seconds=settings.sync_search_s),
+        "hiding": HidingResource(how=settings.hiding),
         "pseudonyms": PseudonymResource(key=dg.EnvVar("HARCHIVE_PSEUDONYM_KEY")),
     }
     return dg.Definitions(

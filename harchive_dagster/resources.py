@@ -7,6 +7,7 @@ import dagster as dg
 from harchive_dagster.lake.tables import Lake
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 
 
@@ -43,6 +44,16 @@ class PseudonymResource(dg.ConfigurableResource[Pseudonymiser]):
     def create_resource(self, context: dg.InitResourceContext) -> Pseudonymiser:  # noqa: ARG002 -- Dagster's signature
         """The plain object."""
         return Pseudonymiser(self.key.encode())
+
+
+class HidingResource(dg.ConfigurableResource[Hiding]):
+    """What is put in the place of what is hidden: "mosaic" or "fill"."""
+
+    how: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Hiding:  # noqa: ARG002 -- Dagster's signature
+        """The plain value."""
+        return Hiding(self.how)
 
 
 class SyncSearchResource(dg.ConfigurableResource[float]):

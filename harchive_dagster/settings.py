@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.landing.object_store import SCHEMES
 from harchive_dagster.privacy.detectors import BUILT_IN_DETECTORS
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.model_card import CARD_SUFFIXES
 
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}", re.ASCII)
@@ -44,6 +45,7 @@ class Settings:
         lake: folder of the Delta tables and media (HARCHIVE_LAKE).
         max_session_gb: what the files of one session may come to, in 10^9 bytes (HARCHIVE_MAX_SESSION_GB).
         sync_search_s: how far from where a device clock is expected its offset is searched (HARCHIVE_SYNC_SEARCH_S).
+        hiding: what is put in the place of what is hidden (HARCHIVE_HIDE).
         first_day: first day that is still worked on in Dagster; tables keep older rows for ever (HARCHIVE_FIRST_DAY).
         nightly_at: cron expression of the nightly sweep (HARCHIVE_NIGHTLY_AT).
         timezone: zone that expression is meant in (HARCHIVE_TIMEZONE).
@@ -57,6 +59,7 @@ class Settings:
     lake: Path
     max_session_gb: int
     sync_search_s: float
+    hiding: Hiding
     first_day: date
     nightly_at: str
     timezone: str
@@ -77,6 +80,7 @@ class Settings:
             lake=_folder("HARCHIVE_LAKE", read.get("HARCHIVE_LAKE", "var/lake")),
             max_session_gb=_count("HARCHIVE_MAX_SESSION_GB", read.get("HARCHIVE_MAX_SESSION_GB", "200")),
             sync_search_s=_search_s("HARCHIVE_SYNC_SEARCH_S", read.get("HARCHIVE_SYNC_SEARCH_S", "10")),
+            hiding=_hiding("HARCHIVE_HIDE", read.get("HARCHIVE_HIDE", Hiding.MOSAIC)),
             first_day=_day("HARCHIVE_FIRST_DAY", read.get("HARCHIVE_FIRST_DAY", "2026-01-01")),
             nightly_at=_cron("HARCHIVE_NIGHTLY_AT", read.get("HARCHIVE_NIGHTLY_AT", "0 2 * * *")),
             timezone=_timezone("HARCHIVE_TIMEZONE", read.get("HARCHIVE_TIMEZONE", "Asia/Kolkata")),
@@ -162,6 +166,17 @@ def _search_s(name: str, value: str) -> float:
             mend="Write for example 10: the farthest that cap and sensor may be apart.",
         )
     return seconds
+
+
+def _hiding(name: str, value: str) -> Hiding:
+    try:
+        return Hiding(value)
+    except ValueError:
+        raise SettingsError(
+            f"{name}={value!r} is no way to hide anything.",
+            consequence="No recording can be anonymized.",
+            mend=f"Write {' or '.join(Hiding)}.",
+        ) from None
 
 
 def _day(name: str, value: str) -> date:

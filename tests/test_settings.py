@@ -66,6 +66,7 @@ def test_detectors_are_names_and_paths_of_models():
         ("HARCHIVE_SYNC_SEARCH_S", "far", "'far' is not a number of seconds from 1 to 300"),
         ("HARCHIVE_SYNC_SEARCH_S", "0", "is not a number of seconds"),
         ("HARCHIVE_SYNC_SEARCH_S", "nan", "is not a number of seconds"),
+        ("HARCHIVE_HIDE", "blur", "'blur' is no way to hide anything"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_mend(name, value, message):

@@ -214,9 +214,7 @@ def _stack(rows: pa.Table, pattern: str, parts: str) -> NDArray[Any]:
     return np.column_stack([rows.column(pattern.format(part)).to_numpy() for part in parts])
 
 
-def video_row(
-    worker_day: WorkerDay, session_id: str, video: "AnonymizedVideo", media: Path, model_version: str
-) -> pa.Table:
+def video_row(worker_day: WorkerDay, session_id: str, video: "AnonymizedVideo", media: Path) -> pa.Table:
     """The row of anonymized_videos of one rendered file; its uri is relative to the media folder."""
     render = (
         "sha256",
@@ -232,9 +230,11 @@ def video_row(
     columns |= {
         "uri": [video.path.relative_to(media).as_posix()],
         "audit_frames": [video.audit.audit_frames],
-        "audit_residual_faces": [video.audit.audit_residual_faces],
-        "seeded_recall": [video.seeded_recall],
-        "model_version": [model_version],
+        "audit_residual_faces": [len(video.audit.residuals)],
+        "audit_suspects": [len(video.audit.suspects)],
+        "seeded_recall": [video.seeded.large],
+        "seeded_recall_small": [video.seeded.small],
+        "model_version": [video.audit.model_version],
     }
     return session_rows(schemas.ANONYMIZED_VIDEOS, worker_day, session_id, columns)
 

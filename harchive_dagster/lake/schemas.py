@@ -227,8 +227,17 @@ _VIDEO_COLUMNS = (
     column("copied_fraction", REAL, "Share of frames copied bit-exact from the source"),
     column("whole_reencode_reason", TEXT, "Why no frame could be copied, where none could", is_nullable=True),
     column("audit_frames", pa.int64(), "Rendered frames on which the audit ran"),
-    column("audit_residual_faces", pa.int64(), "Faces that the audit still found"),
-    column("seeded_recall", REAL, "Share of planted faces that the session's detector found"),
+    column(
+        "audit_residual_faces", pa.int64(), "Faces that the audit still found, and redactions that still show detail"
+    ),
+    column(
+        "audit_suspects",
+        pa.int64(),
+        "What the audit's detector found and scored below what counts as a face",
+        is_nullable=True,
+    ),
+    column("seeded_recall", REAL, "Share of planted faces of 44 px and more that the session's detector found"),
+    column("seeded_recall_small", REAL, "Share of planted faces of 36 to 44 px that it found", is_nullable=True),
     column("renderer_version", TEXT, "Renderer"),
     column("model_version", TEXT, "Digest of the detector's model file"),
 )

@@ -1,95 +1,121 @@
-"""One picture with many small frames of a video, for a person who wants to see that nobody can be recognised.
+"""The riskiest moments of an anonymized video side by side, for a person who wants to see that nobody is recognisable.
 
-Meant for anonymized videos: whatever the video shows, the sheet shows.
+Collecting and drawing only; what is risky is said by who adds a moment. Whatever the video shows, the sheet shows.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.errors import SettingsError
-from harchive_dagster.privacy.redaction import Redaction
-from harchive_dagster.recording.decoding import iterate_frames
+from harchive_dagster.privacy.audit_plan import Area
+from harchive_dagster.privacy.detection import Rectangle
 
+_MOMENTS = 24
+_COLUMNS = 6
+_TILE_PX = 240
 _CAPTION_PX = 18
 _TEXT_BGR = (235, 235, 235)
 _OUTLINE_BGR = (60, 200, 255)
 
 
-def contact_sheet(
-    video: Path,
-    frame_indices: Sequence[int],
-    *,
-    columns: int = 4,
-    tile_width_px: int = 240,
-    redactions: Sequence[Redaction] | None = None,
-) -> bytes:
-    """Tiles of the given frames, in the given order, each with its frame number below.
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One tile.
 
-    Args:
-        video: usually an anonymized video. Display rotation is not applied.
-        frame_indices: frames in presentation order, from 0; at least one, repeats allowed.
-        columns: tiles in a row.
-        tile_width_px: width of a tile; its height follows from the picture.
-        redactions: boxes to outline in the frames they belong to.
-
-    Returns:
-        A PNG file.
-
-    Raises:
-        SettingsError: no frame, column or width is asked for, or a frame that the video does not have.
-        RecordingError: the video cannot be decoded up to the last frame asked for.
+    Attributes:
+        frame_index: of the rendered file.
+        why: what it is shown for.
+        risk: the higher, the earlier it stands.
+        tile: BGR, uint8 [240, 240, 3].
     """
+
+    frame_index: int
+    why: str
+    risk: float
+    tile: NDArray[np.uint8]
+
+
+@dataclass
+class RiskiestMoments:
+    """The 24 riskiest moments that are added: memory stays bounded. Of moments about the same thing (see `about`)
+    one is kept, so that a lamp that is suspected for an hour takes one tile.
+    """
+
+    _by_thing: dict[str, Moment] = field(default_factory=dict)
+
+    def is_wanted(self, about: str, risk: float) -> bool:
+        """Whether a moment would be kept; cutting a tile out costs more than asking."""
+        if about in self._by_thing:
+            return risk > self._by_thing[about].risk
+        return len(self._by_thing) < _MOMENTS or risk > self._least().risk
+
+    def add(
+        self,
+        frame_index: int,
+        why: str,
+        risk: float,
+        rgb: NDArray[np.uint8],
+        at: Rectangle | None,
+        *,
+        is_hit: bool,
+        about: str | None = None,
+    ) -> None:
+        """Keep what surrounds a place in a picture (or all of it), if it is risky enough; a hit is outlined.
+
+        Moments are about the same thing if they say so, or are shown for the same reason.
+        """
+        about = about or why
+        if not self.is_wanted(about, risk):
+            return
+        if about not in self._by_thing and len(self._by_thing) == _MOMENTS:
+            least = self._least()
+            self._by_thing = {thing: moment for thing, moment in self._by_thing.items() if moment is not least}
+        self._by_thing[about] = Moment(frame_index, why, risk, _tile(rgb, at, is_hit=is_hit))
+
+    def in_order(self) -> list[Moment]:
+        """Riskiest first."""
+        return sorted(self._by_thing.values(), key=lambda one: (-one.risk, one.frame_index, one.why))
+
+    def _least(self) -> Moment:
+        return self.in_order()[-1]
+
+
+def contact_sheet(moments: RiskiestMoments, *, most: int = _MOMENTS) -> bytes:
+    """A PNG file of the moments, each with its frame number and reason below; a black tile where there are none."""
     import cv2
 
-    if not frame_indices or min(frame_indices) < 0 or columns < 1 or tile_width_px < 1:
-        raise _unusable(f"frames {list(frame_indices)} in {columns} columns of {tile_width_px} px")
-    by_frame: dict[int, list[Redaction]] = defaultdict(list)
-    for redaction in redactions or ():
-        by_frame[redaction.frame_index].append(redaction)
-    wanted, last = set(frame_indices), max(frame_indices)
-    tiles: dict[int, NDArray[np.uint8]] = {}
-    for decoded in iterate_frames(video):
-        if decoded.frame_index in wanted:
-            picture = np.asarray(decoded.frame.to_ndarray(format="bgr24"), np.uint8)
-            boxes = by_frame.get(decoded.frame_index, [])
-            tiles[decoded.frame_index] = _tile(picture, decoded.frame_index, tile_width_px, boxes)
-        if decoded.frame_index == last:
-            break
-    if missing := sorted(wanted - tiles.keys()):
-        raise _unusable(f"{video.name!r} has no frame {missing[0]}")
-    _, encoded = cv2.imencode(".png", _grid([tiles[index] for index in frame_indices], columns))
+    tiles = [_captioned(moment) for moment in moments.in_order()[:most]]
+    tiles = tiles or [np.zeros((_TILE_PX + _CAPTION_PX, _TILE_PX, 3), np.uint8)]
+    columns = min(_COLUMNS, len(tiles))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    _, encoded = cv2.imencode(".png", np.vstack(rows))
     return bytes(encoded)
 
 
-def _tile(picture: NDArray[np.uint8], frame_index: int, width_px: int, boxes: Sequence[Redaction]) -> NDArray[np.uint8]:
+def _tile(rgb: NDArray[np.uint8], at: Rectangle | None, *, is_hit: bool) -> NDArray[np.uint8]:
     import cv2
 
-    scale = width_px / picture.shape[1]
-    height_px = max(1, round(picture.shape[0] * scale))
-    tile = np.zeros((height_px + _CAPTION_PX, width_px, 3), np.uint8)
-    tile[:height_px] = cv2.resize(picture, (width_px, height_px), interpolation=cv2.INTER_AREA)
-    for box in boxes:
-        corners = [(box.x, box.y), (box.x + box.w, box.y + box.h)]
-        start, end = [(round(x * scale), round(y * scale)) for x, y in corners]
-        cv2.rectangle(tile[:height_px], start, end, _OUTLINE_BGR, 1)
-    cv2.putText(tile, f"{frame_index}", (4, height_px + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _TEXT_BGR, 1)
+    height_px, width_px = rgb.shape[:2]
+    area = Area(0, 0, width_px, height_px) if at is None else Area.around(at, width_px, height_px)
+    scale = _TILE_PX / max(area.x1 - area.x0, area.y1 - area.y0)
+    size = (max(1, round((area.x1 - area.x0) * scale)), max(1, round((area.y1 - area.y0) * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(rgb[area.y0 : area.y1, area.x0 : area.x1], size, interpolation=how)[..., ::-1].copy()
+    if at is not None and is_hit:
+        corners = [(at.x, at.y), (at.x + at.w, at.y + at.h)]
+        start, end = [(round((x - area.x0) * scale), round((y - area.y0) * scale)) for x, y in corners]
+        cv2.rectangle(small, start, end, _OUTLINE_BGR, 1)
+    tile = np.zeros((_TILE_PX, _TILE_PX, 3), np.uint8)
+    tile[: size[1], : size[0]] = small
     return tile
 
 
-def _grid(tiles: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    empty = np.zeros_like(tiles[0])
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    width = min(columns, len(tiles))
-    return np.vstack([np.hstack([*row, *[empty] * (width - len(row))]) for row in rows])
+def _captioned(moment: Moment) -> NDArray[np.uint8]:
+    import cv2
 
-
-def _unusable(what: str) -> SettingsError:
-    return SettingsError(
-        f"No contact sheet can be made: {what}.",
-        consequence="Nothing was drawn.",
-        mend="Ask for frames that the video has, in at least one column of at least one pixel.",
-    )
+    strip = np.zeros((_CAPTION_PX, _TILE_PX, 3), np.uint8)
+    words = f"{moment.frame_index}: {moment.why}"
+    cv2.putText(strip, words, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _TEXT_BGR, 1)
+    return np.vstack([moment.tile, strip])

@@ -24,11 +24,8 @@ BUILT_IN_DETECTORS = (CENTERFACE, TEXT)
 _SLOW_KINDS = ("text", "screen")
 """What stands still or is held for seconds; everything else can cross the picture between two slow looks."""
 
-_AUDIT_THRESHOLD = 0.1
-"""Half of what detection asks of CenterFace: the audit is to see what detection would not."""
-
 _AUDIT_SHARE = 0.5
-"""The same for models whose card names their threshold."""
+"""Of a card's threshold: the audit is to list what detection would not."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +94,15 @@ class DetectorChoice:
             told.append(f"{model.name} {model.version} ({card.kind}, {card.licence}, on {model.providers[0]})")
         return ", ".join(told)
 
-    def audit_detector(self) -> Detector:
-        """What looks at rendered pictures: full size, lower threshold, and whatever else the operator brings.
+    def audit_detector(self, input_width_px: int, input_height_px: int, *, score_threshold: float) -> Detector:
+        """What looks at rendered pictures: CenterFace at a full size, and whatever else the operator brings.
 
         CenterFace is always among them, as a second opinion on a model that replaces it. The text detector is not:
         at full size it takes more time than all other steps together.
         """
-        full = CenterFaceDetector(input_width_px=1920, input_height_px=1088, score_threshold=_AUDIT_THRESHOLD)
+        full = CenterFaceDetector(
+            input_width_px=input_width_px, input_height_px=input_height_px, score_threshold=score_threshold
+        )
         return _together([full, *(_operator_model(card, _AUDIT_SHARE) for card in self.cards)])
 
 

@@ -10,6 +10,7 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.picture_format import PictureFormat, encodable, not_anonymizable
 from harchive_dagster.privacy.picture_groups import PictureGroup, video_packets
 from harchive_dagster.privacy.redaction import Redaction, hide, planes_of
@@ -62,6 +63,7 @@ class EncodingTask:
     groups: tuple[PictureGroup, ...]
     first_pts: tuple[int, ...]
     redactions: dict[int, list[Redaction]]
+    how: Hiding
 
 
 def encoder_setup() -> str:
@@ -201,7 +203,7 @@ def _encoded(frames: "Iterator[av.VideoFrame]", group: PictureGroup, task: Encod
         frame = encodable(decoded, task.picture)
         if index in task.redactions:
             frame.make_writable()  # the decoder still needs its own
-            hide(planes_of(frame), task.redactions[index])
+            hide(planes_of(frame), task.redactions[index], task.how)
         frame.pts, frame.time_base = ticks, task.picture.time_base
         frame.pict_type = _NO_TYPE  # or the encoder would follow the source's choice of key frames
         for packet in encoder.encode(frame):

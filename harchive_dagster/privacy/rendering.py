@@ -21,6 +21,7 @@ from types import FrameType
 from harchive_dagster.errors import SessionRejectedError, SettingsError
 from harchive_dagster.privacy.encoding_processes import available_cores, encode_parts
 from harchive_dagster.privacy.group_encoding import EncodingTask, encoder_setup
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.parts import (
     EarlierFile,
     group_key,
@@ -35,7 +36,7 @@ from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, 
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.splicing import splice
 
-RENDERER_VERSION = "2"
+RENDERER_VERSION = "3"
 """Raised whenever the same input would give other bytes."""
 
 _PART_FRAMES = 300
@@ -89,6 +90,7 @@ class _Plan:
     picture: PictureFormat
     set_id: int
     by_frame: dict[int, list[Redaction]]
+    how: Hiding
     keys: tuple[str | None, ...]
 
     @property
@@ -115,7 +117,7 @@ class _Plan:
         groups, keys = tuple(group for group, _ in batch), tuple(key for _, key in batch)
         first_pts = tuple(int(self.grouped.packets.pts[group.first_packet]) for group in groups)
         hidden = {frame: self.by_frame[frame] for group in groups for frame in group.frames if frame in self.by_frame}
-        return EncodingTask(self.source, self.picture, self.set_id, groups, first_pts, hidden), keys
+        return EncodingTask(self.source, self.picture, self.set_id, groups, first_pts, hidden, self.how), keys
 
 
 def render_anonymized(
@@ -123,6 +125,7 @@ def render_anonymized(
     target: Path,
     redactions: Sequence[Redaction],
     *,
+    how: Hiding = Hiding.MOSAIC,
     earlier: Path | None = None,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -145,6 +148,7 @@ def render_anonymized(
         target: where the file appears, whole or not at all; an older one is replaced. Beside it lie the keys of its
             groups, and until it is done a folder of finished parts.
         redactions: what to hide, for any frames.
+        how: what is put in its place.
         earlier: a file that an earlier call wrote for this recording; groups whose redactions are the same as then
             are taken from it instead of being encoded again.
         processes: how many encode at a time; as many as there are cores if not given.
@@ -162,7 +166,7 @@ def render_anonymized(
             consequence="Nothing was written.",
             mend="Render to another path.",
         )
-    plan = _plan(source, redactions)
+    plan = _plan(source, redactions, how)
     with _appearing_whole(target) as partial, _parts_folder(target) as parts, _ended_in_order():
         encoded = _encode(plan, parts, earlier, processes or available_cores(), on_progress)
         splice(
@@ -181,7 +185,7 @@ def render_anonymized(
     return _report(plan, digest, size)
 
 
-def _plan(source: Path, redactions: Sequence[Redaction]) -> _Plan:
+def _plan(source: Path, redactions: Sequence[Redaction], how: Hiding) -> _Plan:
     by_frame: dict[int, list[Redaction]] = defaultdict(list)
     for redaction in redactions:
         by_frame[redaction.frame_index].append(redaction)
@@ -191,13 +195,13 @@ def _plan(source: Path, redactions: Sequence[Redaction]) -> _Plan:
         raise not_anonymizable(source, f"has {frame_count} frames, but frame {max(by_frame)} is to be redacted")
     picture = picture_format(source)
     set_id = (grouped.record.free_id if grouped.record else None) or 0
-    setup = f"{RENDERER_VERSION}|{encoder_setup()}|{set_id}|{picture}"
+    setup = f"{RENDERER_VERSION}|{encoder_setup()}|{set_id}|{picture}|{how}"
     may_copy = grouped.record is not None
     keys = tuple(
         None if may_copy and _is_copyable(group, by_frame) else group_key(group, by_frame, setup)
         for group in grouped.groups
     )
-    return _Plan(source, grouped, picture, set_id, dict(by_frame), keys)
+    return _Plan(source, grouped, picture, set_id, dict(by_frame), how, keys)
 
 
 def _is_copyable(group: PictureGroup, by_frame: dict[int, list[Redaction]]) -> bool:

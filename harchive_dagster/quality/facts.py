@@ -176,13 +176,14 @@ def video_facts(videos: Mapping[str, AnonymizedVideo], frame_counts: Mapping[str
             "max_pts_error_ns": video.audit.max_pts_error_ns,
             "leak_count": len(video.audit.metadata_leaks) + int(video.audit.has_audio),
             "audit_frames": video.audit.audit_frames,
-            "audit_residual_faces": video.audit.audit_residual_faces,
-            "seeded_recall": video.seeded_recall,
+            "audit_residual_faces": len(video.audit.residuals),
+            "copy_differences": len(video.audit.copy_differences),
+            "seeded_recall": video.seeded.large,
         }
         for session_id, video in sorted(videos.items())
     ]
     names = ("frame_count_error", "max_pts_error_ns", "leak_count", "audit_frames", "audit_residual_faces")
-    return pd.DataFrame(rows, columns=["session_id", *names, "seeded_recall"])
+    return pd.DataFrame(rows, columns=["session_id", *names, "copy_differences", "seeded_recall"])
 
 
 def annotation_facts(

@@ -138,6 +138,7 @@ ANONYMIZED_VIDEOS = Suite(
         zero("leak_count", "no audio, location, serial or other metadata", Reason.NOT_ANONYMIZABLE),
         between("audit_frames", 1, None, "the audit ran", reason=Reason.NOT_ANONYMIZABLE),
         zero("audit_residual_faces", "the audit finds nothing left", Reason.AUDIT_FOUND_FACES),
+        zero("copy_differences", "copied frames are the source's", Reason.NOT_ANONYMIZABLE),
         between("seeded_recall", 0.8, 1, "planted faces are found", reason=Reason.NOT_ANONYMIZABLE),
     ),
     batch_rules=(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harchive_dagster.privacy.detection import Box
+from harchive_dagster.privacy.hiding import Hiding
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction, detail_left, hide
 
 
@@ -31,7 +32,7 @@ def boxes_anywhere():
 def test_every_plane_loses_its_detail_inside_and_keeps_every_value_outside(width_px, height_px, subsampling):
     planes = noise_planes(width_px, height_px, subsampling)
     before = [plane.copy() for plane in planes]
-    hide(planes, [redaction()])
+    hide(planes, [redaction(kind="screen")])
     for plane, original in zip(planes, before, strict=True):
         step = round(width_px / plane.shape[1])
         inside = (slice(40 // step, 140 // step), slice(60 // step, 140 // step))
@@ -52,6 +53,23 @@ def test_a_box_keeps_at_most_four_by_four_values():
     # Within one cell a bilinear surface has no curvature along either axis.
     curvature = np.abs(np.diff(hidden, 2, axis=1))
     assert (curvature > 1.5).mean() < 0.1
+
+
+def test_a_face_is_hidden_with_its_neck_and_nothing_else_is():
+    for kind, is_hidden in (("face", True), ("screen", False)):
+        planes = noise_planes()
+        hide(planes, [redaction(kind=kind)])
+        below = slice(150, 160), slice(90, 110)
+        assert (planes[0][below] != noise_planes()[0][below]).mean() == pytest.approx(0.99 * is_hidden, abs=0.02)
+
+
+def test_a_filled_box_is_one_grey_and_passes_for_hidden():
+    planes = noise_planes()
+    one = redaction(kind="screen")
+    hide(planes, [one], Hiding.FILL)
+    assert (planes[0][38:142, 58:142] == 128).all()
+    assert (planes[0][:30] == noise_planes()[0][:30]).all()
+    assert detail_left(planes[0], [one]) == [0.0]
 
 
 def test_hiding_works_in_place_and_gives_the_same_bytes_in_any_order():

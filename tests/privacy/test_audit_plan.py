@@ -1,0 +1,92 @@
+"""Where the audit looks: around track ends, where things are weak or fast, and at chance times everywhere."""
+
+import numpy as np
+import pytest
+
+from harchive_dagster.privacy.audit_plan import Area, plan_looks
+from harchive_dagster.privacy.redaction import Redaction
+from harchive_dagster.privacy.rendering import RenderedGroup
+
+
+def track(frames, *, number=1, x=400.0, y=400.0, score=0.9, kind="face"):
+    return [Redaction(frame, number, kind, x, y, 60.0, 80.0, "detected", score) for frame in frames]
+
+
+def plan(frame_count, redactions=(), *, groups=None, motion_px=None, fps=30, seed=0):
+    pts_ns = np.arange(frame_count, dtype=np.int64) * 1_000_000_000 // fps
+    groups = groups or (RenderedGroup(0, frame_count, is_copied=False),)
+    motion_px = np.zeros(frame_count) if motion_px is None else motion_px
+    return plan_looks(pts_ns, redactions, groups, motion_px=motion_px, seed=seed)
+
+
+def whole(looks):
+    return sorted(frame for frame, found in looks.items() if any(one.near is None for one in found))
+
+
+@pytest.mark.parametrize("frame_count", [1, 2, 5, 40])
+def test_short_clips_are_looked_at_six_times_or_in_every_frame(frame_count):
+    looks = plan(frame_count)
+    assert {0, frame_count - 1} <= set(looks)
+    assert len(looks) >= min(6, frame_count)
+
+
+def test_whole_pictures_are_looked_at_every_four_seconds_at_times_that_chance_sets():
+    frames = whole(plan(30 * 120))
+    assert 30 <= len(frames) <= 32
+    assert np.diff(frames).max() < 2 * 4 * 30
+    assert len(set(np.diff(frames))) > 20
+    assert frames == whole(plan(30 * 120))
+    assert frames != whole(plan(30 * 120, seed=1))
+
+
+def test_copied_groups_are_looked_at_a_third_as_often():
+    groups = (RenderedGroup(0, 3600, is_copied=False), RenderedGroup(3600, 3600, is_copied=True))
+    frames = whole(plan(7200, groups=groups))
+    encoded, copied = sum(frame < 3600 for frame in frames), sum(frame >= 3600 for frame in frames)
+    assert copied <= encoded / 3 + 2
+    assert copied >= 9
+
+
+def test_both_sides_of_both_ends_of_every_track_are_looked_at():
+    looks = plan(600, track(range(200, 300)))
+    for frame in (198, 199, 200, 299, 300, 301):
+        assert any("track 1" in one.why for one in looks[frame])
+
+
+def test_the_weakest_and_the_fastest_frames_of_a_track_are_looked_at():
+    motion_px = np.zeros(600)
+    motion_px[[215, 247]] = 30.0
+    weak = [*track(range(200, 220)), *track([220], score=0.21), *track(range(221, 260))]
+    looks = plan(600, weak, motion_px=motion_px)
+    assert [one.why for one in looks[220]] == ["weakest of track 1"]
+    assert [one.why for one in looks[215]] == [one.why for one in looks[247]] == ["fast motion, track 1"]
+
+
+def test_weak_and_fast_things_are_riskier_than_steady_ones():
+    motion_px = np.zeros(600)
+    motion_px[250] = 30.0
+    steady, weak = track(range(200, 300)), track(range(200, 300), number=2, x=0.0, y=0.0, score=0.2)
+    looks = [one for found in plan(600, steady + weak, motion_px=motion_px).values() for one in found]
+    risk = {one.why: one.risk for one in looks}
+    assert risk["weakest of track 2"] > risk.get("weakest of track 1", 0.5)
+    assert risk["end of track 2"] > risk["end of track 1"] > risk["chance"]
+    assert max(one.risk for one in looks if one.why == "fast motion, track 1") > 0.5
+
+
+def test_two_things_side_by_side_take_one_look():
+    beside = plan(600, track(range(200, 300)) + track(range(200, 300), number=2, x=430.0))
+    apart = plan(600, track(range(200, 300)) + track(range(200, 300), number=2, x=900.0))
+    assert (len(beside[198]), len(apart[198])) == (1, 2)
+
+
+def test_private_time_is_no_track_and_motion_that_is_not_known_is_none():
+    private = track(range(100, 200), kind="private")
+    assert all(one.near is None for found in plan(600, private).values() for one in found)
+    assert plan(600, track(range(9)), motion_px=np.full(600, np.nan)) == plan(600, track(range(9)))
+
+
+@pytest.mark.parametrize("at", [(-500.0, -500.0), (5000.0, 5000.0), (0.0, 700.0), (610.0, 300.0)])
+def test_surroundings_are_never_empty_and_never_leave_the_picture(at):
+    area = Area.around(track([0], x=at[0], y=at[1])[0], 640, 360)
+    assert 0 <= area.x0 < area.x1 <= 640
+    assert 0 <= area.y0 < area.y1 <= 360
