@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 class Detection:
     """Something that may identify a person, in pixels of the source picture as coded (display rotation not applied).
 
-    `x`, `y` is the top-left corner; both may lie outside the picture when something is cut by its border.
+    `x`, `y` is the top-left corner; both may lie outside the picture when something is cut by its border. `is_slow`
+    says that the slower of two detectors found it.
     """
 
     frame_index: int
@@ -21,6 +22,9 @@ class Detection:
     w: float
     h: float
     score: float
+    model: str = ""
+    model_version: str = ""
+    is_slow: bool = False
 
 
 @dataclass(frozen=True, eq=False)

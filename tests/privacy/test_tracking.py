@@ -238,8 +238,8 @@ def test_motion_that_is_not_a_number_counts_as_none():
         ({"is_detected": np.ones(61, bool)}, "61 detection flags"),
         ({"pts_ns": np.zeros(60, np.int64)}, "does not increase after frame 0"),
         ({"private_intervals_ns": [(5, 5)]}, "ends at 5 ns"),
-        ({"is_detected": np.zeros(60, bool)}, "nobody looked for faces between 0 ns"),
-        ({"is_detected": np.arange(90) == 0, "frame_count": 90}, "nobody looked for faces"),
+        ({"is_detected": np.zeros(60, bool)}, "nobody looked for people between 0 ns"),
+        ({"is_detected": np.arange(90) == 0, "frame_count": 90}, "nobody looked for people"),
     ],
 )
 def test_what_cannot_be_hidden_safely_is_refused(change, culprit):
