@@ -16,6 +16,7 @@ from harchive_dagster.privacy.detection import CenterFaceDetector
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.quality import facts
+from harchive_dagster.recording.observations import Detection
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
@@ -34,12 +35,14 @@ def redactions(
         with gate.session(session.session_id):
             seen = rows.frame_observations(rows.present(frames, session.session_id, "frames"))
             built = build_redactions(
-                rows.detections(rows.of_session(detections, session.session_id)),
+                rows.objects(Detection, rows.of_session(detections, session.session_id)),
                 pts_ns=seen.pts_ns,
                 is_detected=seen.is_detected,
                 width_px=session.row["width_px"],
                 height_px=session.row["height_px"],
                 motion_px=seen.motion_px,
+                rotation_rad=seen.rotation_rad,
+                is_slow_detected=seen.is_slow_detected,
                 private_intervals_ns=session.manifest.private_intervals_ns,
             )
             tables.append(rows.records(schemas.REDACTIONS, worker_day, session.session_id, built))

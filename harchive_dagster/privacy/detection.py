@@ -64,6 +64,8 @@ class Box:
     w: float
     h: float
     score: float
+    model: str = ""
+    model_version: str = ""
 
 
 class Detector(Protocol):
@@ -150,7 +152,7 @@ class CenterFaceDetector:
         heat, size, offset = self._session(shape).run(None, {"picture": canvas})
         boxes, scores = _decode(heat[0, 0], size[0], offset[0], self._score_threshold)
         boxes /= np.array([small_w / width_px, small_h / height_px] * 2)
-        return _suppress(boxes, scores)
+        return _suppress(boxes, scores, self.name, self.version)
 
     def _scale(self, width_px: int, height_px: int) -> float:
         return min(1.0, self._long_px / max(width_px, height_px), self._short_px / min(width_px, height_px))
@@ -255,10 +257,10 @@ def _decode(
     return np.stack([centre_x - w_px / 2, centre_y - h_px / 2, w_px, h_px], axis=1), scores
 
 
-def _suppress(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Box]:
+def _suppress(boxes: NDArray[np.float64], scores: NDArray[np.float64], model: str, version: str) -> list[Box]:
     kept: list[Box] = []
     for (x, y, w, h), score in zip(boxes.tolist(), scores.tolist(), strict=True):
-        box = Box("face", x, y, w, h, score)
+        box = Box("face", x, y, w, h, score, model, version)
         if all(intersection_over_union(box, other) <= _NMS_IOU for other in kept):
             kept.append(box)
     return kept

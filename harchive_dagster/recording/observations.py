@@ -43,6 +43,7 @@ class FrameObservations:
         rotation_inliers: int32, feature pairs that agree with the rotation; 0 where it was not estimable.
         motion_px: float64, median feature displacement since the previous frame at source width.
         is_detected: bool, the privacy detector ran on this frame.
+        is_slow_detected: bool, the slower of two ran on this frame.
     """
 
     pts_ns: NDArray[np.int64]
@@ -56,6 +57,7 @@ class FrameObservations:
     rotation_inliers: NDArray[np.int32]
     motion_px: NDArray[np.float64]
     is_detected: NDArray[np.bool_]
+    is_slow_detected: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         count = len(self.pts_ns)

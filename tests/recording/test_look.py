@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.recording.look import look
+from harchive_dagster.recording.observations import Detection
 
 FOCAL_PX = 240.0
 
@@ -18,12 +19,11 @@ class FoundBox:
     w: float
     h: float
     score: float
+    model: str = "counting"
+    model_version: str = "1"
 
 
 class CountingDetector:
-    name = "counting"
-    version = "1"
-
     def __init__(self):
         self.pictures = []
 
@@ -74,12 +74,12 @@ def test_detection_runs_on_the_first_and_last_frame_and_at_the_stride_between(ma
     assert _detected(observations) == [0, 5, 10, 12]
     assert [detection.frame_index for detection in detections] == [0, 5, 10, 12]
     assert {(picture.shape, picture.dtype) for picture in detector.pictures} == {((180, 320, 3), np.dtype(np.uint8))}
-    assert (detections[0].kind, detections[0].x, detections[0].h, detections[0].score) == ("face", 1.0, 4.0, 0.5)
+    assert detections[0] == Detection(0, "face", 1.0, 2.0, 3.0, 4.0, 0.5, "counting", "1", is_slow=False)
 
 
 @pytest.mark.parametrize("hard", ["dark", "fast"])
 def test_detection_is_denser_in_dark_and_fast_pictures(make_clip, scene, hard):
-    turns = [0.035 * index if hard == "fast" else 0.0 for index in range(9)]
+    turns = [0.045 * index if hard == "fast" else 0.0 for index in range(9)]
     pictures = [scene.seen(Rotation.from_rotvec([0, turn, 0])) for turn in turns]
     if hard == "dark":
         pictures = [(16 + 0.25 * picture).astype(np.uint8) for picture in pictures]
@@ -92,6 +92,45 @@ def test_detection_runs_at_once_after_a_scene_cut(make_clip, scene):
     observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=100)
     assert _detected(observations) == [0, 4, 7]
     assert observations.rotation_inliers[4] == 0
+
+
+@pytest.mark.parametrize(("step_ms", "looked_at"), [(40, [0, 2, 4, 6, 8]), (80, [0, 4, 8])])
+def test_fast_means_fast_in_time_not_from_frame_to_frame(make_clip, scene, step_ms, looked_at):
+    pictures = [scene.seen(Rotation.from_rotvec([0, 0.045 * index, 0])) for index in range(9)]
+    path = make_clip(pictures, pts_ms=[step_ms * index for index in range(9)])
+    observations, _ = look(path, detector=CountingDetector(), detect_every=4, focal_px=FOCAL_PX)
+    assert _detected(observations) == looked_at
+
+
+def test_the_slower_detector_runs_once_a_second_after_cuts_and_at_both_ends(make_clip, scene):
+    pictures = _still(scene, 40) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 20
+    fast, slow = CountingDetector(), CountingDetector()
+    observations, detections = look(make_clip(pictures), detector=fast, slow_detector=slow, detect_every=10)
+    assert np.flatnonzero(observations.is_slow_detected).tolist() == [0, 25, 40, 59]
+    assert [found.frame_index for found in detections if found.is_slow] == [0, 25, 40, 59]
+    assert _detected(observations) == [0, 10, 20, 30, 40, 50, 59]
+    assert len(slow.pictures) == 4
+
+
+def test_the_slower_detector_sees_nothing_of_private_time(make_clip, panning):
+    slow = CountingDetector()
+    private = [(160_000_000, 280_000_000)]
+    observations, _ = look(make_clip(panning(12)), detector=None, slow_detector=slow, private_intervals_ns=private)
+    assert np.flatnonzero(observations.is_slow_detected).tolist() == [0, 3, 7, 11]
+    assert not observations.is_detected.any()
+
+
+def test_opencv_has_as_many_threads_after_a_look_as_before(make_clip, panning):
+    import cv2
+
+    before = cv2.getNumThreads()
+    counts = []
+    cv2.setNumThreads(3)
+    try:
+        look(make_clip(panning(2)), detector=None, progress=lambda _: counts.append(cv2.getNumThreads()))
+        assert (counts, cv2.getNumThreads()) == ([1, 1], 3)
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_nothing_is_computed_from_private_time(make_clip, panning):
