@@ -11,9 +11,9 @@ from harchive_dagster.recording.observations import Detection
 
 _GATE_SIZES = 1.0
 _GATE_SIZES_PER_MISS = 0.25
-_GATE_MOTIONS = 0.5
-"""How far from where the camera's turning takes it a thing may be at the next sighting: in its own sizes, plus a share
-of what the camera moved (near things move more than the turning says, and lenses bend)."""
+_GATE_MOTIONS = 1.0
+"""How far from where the camera's turning takes it a thing may be at the next sighting: in its own sizes, plus what the
+camera moved (near things move more than the turning says, and lenses bend)."""
 
 _MAX_SIZE_RATIO = 2.5
 
