@@ -99,6 +99,7 @@ class _Appearance:
     side: float
     elevation_rad: float
     phase_rad: float
+    heading_rad: tuple[float, float]  # yaw and pitch that the worker has on average meanwhile
 
 
 def portrait() -> Cutout:
@@ -135,7 +136,7 @@ def planted_faces(
     people = people or (portrait(),)
     rng = np.random.default_rng([seed, 0xFACE])
     motion = make_motion(default_phases(duration_s), rng)
-    appearances = _appearances(duration_s, face_share, len(people), camera, rng)
+    appearances = _appearances(duration_s, face_share, len(people), camera, motion, rng)
     px_per_rad = camera.focal_px
     if ground is None:
         ground, px_per_rad = make_scenery(seed).panorama, PANORAMA_PX_PER_RAD
@@ -145,7 +146,7 @@ def planted_faces(
         picture = _seen_ground(ground, px_per_rad, camera, turn)
         owner = np.zeros(picture.shape[:2], np.uint16)
         drawn = [
-            (one, _draw(picture, owner, one, people[one.cutout], camera, turn, motion, t_s))
+            (one, _draw(picture, owner, one, people[one.cutout], camera, turn, t_s))
             for one in appearances
             if one.start_s <= t_s < one.end_s
         ]
@@ -160,7 +161,7 @@ def planted_faces(
 
 
 def _appearances(
-    duration_s: float, face_share: float, cutouts: int, camera: Camera, rng: np.random.Generator
+    duration_s: float, face_share: float, cutouts: int, camera: Camera, motion: HeadMotion, rng: np.random.Generator
 ) -> list[_Appearance]:
     """Who comes when; a face that is about all the time comes in lanes, one appearance after another in each."""
     found: list[_Appearance] = []
@@ -185,10 +186,17 @@ def _appearances(
                     side=float(rng.choice([-1.0, 1.0])),
                     elevation_rad=rng.uniform(-0.05, 0.15),
                     phase_rad=rng.uniform(0, 2 * np.pi),
+                    heading_rad=_mean_heading(motion, begins_s, begins_s + lasts_s),
                 )
             )
             at_s += lasts_s + rest_s
     return found
+
+
+def _mean_heading(motion: HeadMotion, start_s: float, end_s: float) -> tuple[float, float]:
+    is_meanwhile = (motion.time_s >= start_s) & (motion.time_s <= end_s)
+    yaw, pitch, _ = motion.angles_rad[is_meanwhile].mean(axis=0).tolist() if is_meanwhile.any() else (0.0, 0.0, 0.0)
+    return yaw, pitch
 
 
 def _share(one: _Appearance, t_s: float) -> float:
@@ -218,14 +226,12 @@ def _draw(
     cutout: Cutout,
     camera: Camera,
     turn: NDArray[np.float64],
-    motion: HeadMotion,
     t_s: float,
 ) -> Box | None:
     """Draws a person over the picture, in place; the box of the face, or None behind the camera."""
     import cv2
 
-    is_meanwhile = (motion.time_s >= one.start_s) & (motion.time_s <= one.end_s)
-    yaw, pitch, _ = motion.angles_rad[is_meanwhile].mean(axis=0)
+    yaw, pitch = one.heading_rad
     azimuth = yaw + _azimuth_rad(one, camera, t_s)
     # Whoever walks bobs with every step.
     down = -np.tan(pitch + one.elevation_rad + 0.006 * np.sin(12.0 * t_s + one.phase_rad))
