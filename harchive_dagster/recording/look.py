@@ -30,6 +30,9 @@ _DARK_LUMA = 60.0
 _FAST_SHARE_PER_S = 0.6
 """Of the picture's width: a face crosses the picture in under two seconds."""
 
+_UNSURE_SCORE = 0.5
+"""A face that is small, turned or half hidden is found with less, and missed at the next look as likely as not."""
+
 _SLOW_EVERY_NS = 1_000_000_000
 """Between two runs of the slower detector: what it looks for stands still or is held for seconds."""
 
@@ -108,9 +111,9 @@ def look(
     """Decode a video once and write down everything that needs pixels.
 
     The detector runs on the first and last frame of every stretch that is not private, after a scene cut, every
-    `detect_every` frames, and twice as often while the picture is dark or moves fast. `is_detected` says where. What is
-    to be seen for less than that between two looks can be missed. The slower detector runs on the same occasions, but
-    only once a second between.
+    `detect_every` frames, and twice as often while the picture is dark or moves fast or the last look found something
+    that it was not sure of. `is_detected` says where. What is to be seen for less than that between two looks can be
+    missed. The slower detector runs on the same occasions, but only once a second between.
 
     Frames in private time are decoded (later frames refer to them) but nothing is computed from them: quality 0,
     rotation 0 with 0 inliers, no detection, and no motion is measured across them.
@@ -176,16 +179,19 @@ class _Watch:
     every_frames: int
     last_frame: int = 0
     last_ns: int = 0
+    is_unsure: bool = False
 
     def is_due(self, current: DecodedFrame, *, is_hard: bool) -> bool:
         if self.is_slow:
             return current.pts_ns - self.last_ns >= _SLOW_EVERY_NS
-        stride = max(1, self.every_frames // 2) if is_hard else self.every_frames
+        stride = max(1, self.every_frames // 2) if is_hard or self.is_unsure else self.every_frames
         return current.frame_index - self.last_frame >= stride
 
     def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Iterator[Detection]:
+        boxes = self.detector.detect(rgb)
         self.last_frame, self.last_ns = current.frame_index, current.pts_ns
-        for box in self.detector.detect(rgb):
+        self.is_unsure = any(box.score < _UNSURE_SCORE for box in boxes)
+        for box in boxes:
             place = (box.kind, box.x, box.y, box.w, box.h, box.score)
             yield Detection(current.frame_index, *place, box.model, box.model_version, self.is_slow)
 

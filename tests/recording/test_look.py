@@ -24,12 +24,13 @@ class FoundBox:
 
 
 class CountingDetector:
-    def __init__(self):
+    def __init__(self, score=0.5):
         self.pictures = []
+        self._score = score
 
     def detect(self, rgb):
         self.pictures.append(rgb)
-        return [FoundBox("face", 1.0, 2.0, 3.0, 4.0, 0.5)]
+        return [FoundBox("face", 1.0, 2.0, 3.0, 4.0, self._score)]
 
 
 def _detected(observations):
@@ -84,6 +85,11 @@ def test_detection_is_denser_in_dark_and_fast_pictures(make_clip, scene, hard):
     if hard == "dark":
         pictures = [(16 + 0.25 * picture).astype(np.uint8) for picture in pictures]
     observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=4, focal_px=FOCAL_PX)
+    assert _detected(observations) == [0, 2, 4, 6, 8]
+
+
+def test_detection_is_denser_after_a_find_it_was_not_sure_of(make_clip, scene):
+    observations, _ = look(make_clip(_still(scene, 9)), detector=CountingDetector(score=0.4), detect_every=4)
     assert _detected(observations) == [0, 2, 4, 6, 8]
 
 
