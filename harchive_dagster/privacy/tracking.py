@@ -42,6 +42,9 @@ class _Growth:
         return min(self.per_motion * motion_px + self.per_frame * size_px * frames, self.max_sizes * size_px)
 
 
+_SHIFT_SIZES = 3.0
+"""How far, in sizes of its box, something may go on as before: whoever runs past goes half a size a frame."""
+
 _BETWEEN = _Growth(per_motion=0.15, per_frame=0.02, max_sizes=0.6)
 _BEYOND = _Growth(per_motion=0.5, per_frame=0.06, max_sizes=2.0)
 """Chosen with `benchmarks/faces.py`: smaller ones leave faces bare that come in or go while the head turns fast."""
@@ -186,7 +189,8 @@ def _beyond(hit: Detection, frame: int, velocity: NDArray[np.float64], timeline:
     """Where something may be before its first or after its last sighting: it stayed there, or it moved on as before."""
     seen = _Area.of(hit)
     stayed = seen.at(timeline.camera.carried(seen.centre, hit.frame_index, frame))
-    shift = np.clip(velocity * (frame - hit.frame_index), -seen.longest_px, seen.longest_px)
+    reach_px = _SHIFT_SIZES * seen.longest_px
+    shift = np.clip(velocity * (frame - hit.frame_index), -reach_px, reach_px)
     early, late = sorted((frame, hit.frame_index))
     margin_px = _BEYOND.margin_px(seen.longest_px, timeline.motion_px(early, late), late - early)
     return stayed.with_(stayed.at(stayed.centre + shift)).grown(margin_px)

@@ -111,9 +111,10 @@ def look(
     """Decode a video once and write down everything that needs pixels.
 
     The detector runs on the first and last frame of every stretch that is not private, after a scene cut, every
-    `detect_every` frames, and twice as often while the picture is dark or moves fast or the last look found something
-    that it was not sure of. `is_detected` says where. What is to be seen for less than that between two looks can be
-    missed. The slower detector runs on the same occasions, but only once a second between.
+    `detect_every` frames, and twice as often while the picture is dark or moves fast, or after the last look found more
+    than the one before it, or something that it was not sure of. `is_detected` says where. What is to be seen for less
+    than that between two looks can be missed. The slower detector runs at both ends and after cuts too, but only once a
+    second between.
 
     Frames in private time are decoded (later frames refer to them) but nothing is computed from them: quality 0,
     rotation 0 with 0 inliers, no detection, and no motion is measured across them.
@@ -179,6 +180,7 @@ class _Watch:
     every_frames: int
     last_frame: int = 0
     last_ns: int = 0
+    found: int = 0
     is_unsure: bool = False
 
     def is_due(self, current: DecodedFrame, *, is_hard: bool) -> bool:
@@ -190,7 +192,9 @@ class _Watch:
     def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Iterator[Detection]:
         boxes = self.detector.detect(rgb)
         self.last_frame, self.last_ns = current.frame_index, current.pts_ns
-        self.is_unsure = any(box.score < _UNSURE_SCORE for box in boxes)
+        # Of what has just come into view nobody knows yet how fast it moves.
+        self.is_unsure = len(boxes) > self.found or any(box.score < _UNSURE_SCORE for box in boxes)
+        self.found = len(boxes)
         for box in boxes:
             place = (box.kind, box.x, box.y, box.w, box.h, box.score)
             yield Detection(current.frame_index, *place, box.model, box.model_version, self.is_slow)
