@@ -9,6 +9,7 @@ from harchive_dagster.lake.contract import RESTRICTED
 from harchive_dagster.lake.corrections import forget_withdrawn, standing_corrections
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
+from harchive_dagster.landing.calibration import lens_of
 from harchive_dagster.landing.storage import Landing
 from harchive_dagster.partitions import worker_day_of
 from harchive_dagster.previews import inline_png
@@ -22,6 +23,7 @@ from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.progress import spoken_progress
 from harchive_dagster.quality import facts
+from harchive_dagster.recording.observations import Detection
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
@@ -42,13 +44,17 @@ def redactions(
     for session in standing:
         with gate.session(session.session_id):
             seen = rows.frame_observations(rows.present(frames, session.session_id, "frames"))
+            width_px, height_px = session.row["width_px"], session.row["height_px"]
             built = build_redactions(
-                rows.detections(rows.of_session(detections, session.session_id)),
+                rows.objects(Detection, rows.of_session(detections, session.session_id)),
                 pts_ns=seen.pts_ns,
                 is_detected=seen.is_detected,
-                width_px=session.row["width_px"],
-                height_px=session.row["height_px"],
+                width_px=width_px,
+                height_px=height_px,
                 motion_px=seen.motion_px,
+                rotation_rad=seen.rotation_rad,
+                lens=lens_of(session.folder, session.manifest, width_px=width_px, height_px=height_px),
+                is_slow_detected=seen.is_slow_detected,
                 private_intervals_ns=session.manifest.private_intervals_ns,
             )
             corrected = apply_corrections(

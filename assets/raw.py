@@ -23,8 +23,8 @@ from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.look import look
 from harchive_dagster.worker_day_asset import worker_day_asset
 
-DETECT_EVERY_S = 1 / 6
-"""Between two runs of the privacy detector: every fifth frame at 30 fps, every frame at 6 fps and below."""
+DETECT_EVERY_S = 1 / 5
+"""Between two runs of the privacy detector: every sixth frame at 30 fps, every frame below 10 fps."""
 
 landing_uploads = dg.AssetSpec(
     "landing_uploads",
@@ -137,6 +137,7 @@ def frame_observations(
             seen, found = look(
                 session.video,
                 detector=detector,
+                slow_detector=detectors.slow_detectors(),
                 detect_every=strides[session.session_id],
                 private_intervals_ns=session.manifest.private_intervals_ns,
                 lens=lens_of(
@@ -147,9 +148,7 @@ def frame_observations(
                 ),
             )
             frame_tables.append(rows.frame_rows(worker_day, session.session_id, seen))
-            detection_tables.append(
-                rows.detection_rows(worker_day, session.session_id, found, detector.name, detector.version)
-            )
+            detection_tables.append(rows.records(schemas.DETECTIONS, worker_day, session.session_id, found))
             context.log.info(f"{session.session_id}: looked at {len(seen)} frames, {len(found)} detections")
     frames = rows.together(schemas.FRAMES, frame_tables)
     gate.sift(

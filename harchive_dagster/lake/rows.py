@@ -14,7 +14,7 @@ from harchive_dagster.errors import LakeError
 from harchive_dagster.lake import schemas
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.recording.imu import ImuStream
-from harchive_dagster.recording.observations import Detection, FrameObservations
+from harchive_dagster.recording.observations import FrameObservations
 from harchive_dagster.sync.clock import EVER_NS, ClockMapping, PiecewiseClock
 from harchive_dagster.sync.stream_clock import StreamClock
 from harchive_dagster.worker_day import WorkerDay
@@ -40,8 +40,8 @@ _FRAME_MEASURES = (
     "rotation_inliers",
     "motion_px",
     "is_detected",
+    "is_slow_detected",
 )
-_DETECTION_COLUMNS = ("frame_index", "kind", "x", "y", "w", "h", "score")
 
 
 def session_rows(
@@ -125,20 +125,6 @@ def frame_observations(rows: pa.Table) -> FrameObservations:
     ordered = rows.sort_by("frame_index")
     arrays = {name: ordered.column(name).to_numpy() for name in ("pts_ns", *_FRAME_MEASURES)}
     return FrameObservations(rotation_rad=_stack(ordered, "rotation_{}_rad", _AXES), **arrays)
-
-
-def detection_rows(
-    worker_day: WorkerDay, session_id: str, detections: Sequence[Detection], model: str, model_version: str
-) -> pa.Table:
-    """Rows of detections."""
-    columns: dict[str, Any] = {name: [getattr(found, name) for found in detections] for name in _DETECTION_COLUMNS}
-    columns |= {"model": model, "model_version": model_version}
-    return session_rows(schemas.DETECTIONS, worker_day, session_id, columns)
-
-
-def detections(rows: pa.Table) -> list[Detection]:
-    """The detections of one session's rows."""
-    return [Detection(**row) for row in rows.select(list(_DETECTION_COLUMNS)).to_pylist()]
 
 
 def alignment_rows(

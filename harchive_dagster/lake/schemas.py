@@ -91,6 +91,7 @@ FRAMES = restricted_table(
     ("frame_index",),
     *_FRAME_COLUMNS,
     column("is_detected", pa.bool_(), "The privacy detector ran on this frame"),
+    column("is_slow_detected", pa.bool_(), "The slower privacy detector ran on this frame"),
 )
 
 DETECTIONS = restricted_table(
@@ -106,6 +107,7 @@ DETECTIONS = restricted_table(
     column("score", REAL, "Detector score, 0-1"),
     column("model", TEXT, "Detector"),
     column("model_version", TEXT, "Digest of the model file"),
+    column("is_slow", pa.bool_(), "The slower detector found it"),
 )
 
 _ALIGNMENT_COLUMNS = (

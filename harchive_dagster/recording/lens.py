@@ -1,7 +1,7 @@
 """Where each pixel of a camera looks. Knows neither calibration files (`landing.calibration`) nor motion."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,9 @@ _SEEN_SHARE_MIN = 0.25
 
 _WIDEST_RAD = math.radians(140.0)
 """From the optical axis. No lens sees farther round its own body."""
+
+_AHEAD_MIN = 0.2
+"""Cosine to the axis below which a pinhole's picture runs off to infinity."""
 
 _THETA_STEPS = 8192
 """Of the table that is searched for the angle: its steps bend by less than a millionth of a radian."""
@@ -104,6 +107,37 @@ class Lens:
         rays = np.column_stack([flat, np.ones(len(flat))])
         return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
+    def pixels(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where directions [N, 3] of any length are seen, [N, 2], also beyond the picture; NaN where they cannot be."""
+        import cv2
+
+        if self.model == FISHEYE:
+            across = np.hypot(rays[:, 0], rays[:, 1])
+            theta = np.arctan2(across, rays[:, 2])
+            distances, angles = self._angle_by_distance
+            distance = np.interp(theta, angles, distances, right=np.nan)
+            flat = rays[:, :2] / np.maximum(across, 1e-12)[:, None] * distance[:, None]
+        else:
+            is_ahead = rays[:, 2] > _AHEAD_MIN * np.linalg.norm(rays, axis=1)
+            ahead = np.where(is_ahead[:, None], rays, (0.0, 0.0, 1.0))
+            seen = cv2.projectPoints(ahead, np.zeros(3), np.zeros(3), np.eye(3), np.array(self.distortion))[0]
+            flat = np.where(is_ahead[:, None], np.asarray(seen, dtype=np.float64).reshape(-1, 2), np.nan)
+        return np.asarray(flat * (self.fx_px, self.fy_px) + (self.cx_px, self.cy_px))
+
+    def scaled_to(self, width_px: int, height_px: int) -> "Lens":
+        """The same lens for pictures that are a scaled copy of those that it was calibrated with."""
+        across, down = width_px / self.width_px, height_px / self.height_px
+        # Corners stay corners, and lie half a pixel outside the centres of the first and last pixels.
+        return replace(
+            self,
+            width_px=width_px,
+            height_px=height_px,
+            fx_px=self.fx_px * across,
+            fy_px=self.fy_px * down,
+            cx_px=(self.cx_px + 0.5) * across - 0.5,
+            cy_px=(self.cy_px + 0.5) * down - 0.5,
+        )
+
     def _bent(self, flat: NDArray[np.float64]) -> NDArray[np.float64]:
         distance = np.hypot(flat[:, 0], flat[:, 1])
         theta = np.interp(distance, *self._angle_by_distance, right=np.nan)
@@ -158,9 +192,7 @@ class RayTable:
     def of(cls, lens: Lens, width_px: int, height_px: int) -> "RayTable":
         """The table of pictures that are a scaled copy of those that the lens was calibrated with; 2 pixels or more."""
         points = np.stack(np.meshgrid(np.arange(float(width_px)), np.arange(float(height_px))), axis=-1)
-        # Corners stay corners, and lie half a pixel outside the centres of the first and last pixels.
-        calibrated = (points + 0.5) * (lens.width_px / width_px, lens.height_px / height_px) - 0.5
-        rays = lens.rays(calibrated.reshape(-1, 2)).reshape(height_px, width_px, 3)
+        rays = lens.scaled_to(width_px, height_px).rays(points.reshape(-1, 2)).reshape(height_px, width_px, 3)
         right, down = np.gradient(rays, axis=1), np.gradient(rays, axis=0)
         return cls(rays, 1.0 / np.sqrt(np.linalg.norm(np.cross(right, down), axis=-1)))
 

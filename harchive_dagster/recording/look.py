@@ -3,6 +3,7 @@ hidden, written or judged here.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,8 +23,14 @@ _T = TypeVar("_T")
 _DARK_LUMA = 60.0
 """Below this mean level detectors miss faces between sparse frames; a lit kitchen lies above 80."""
 
-_FAST_SHARE = 0.02
-"""Of the picture's width per frame: at 30 fps a face crosses the picture in under two seconds."""
+_FAST_SHARE_PER_S = 0.6
+"""Of the picture's width: a face crosses the picture in under two seconds."""
+
+_UNSURE_SCORE = 0.5
+"""A face that is small, turned or half hidden is found with less, and missed at the next look as likely as not."""
+
+_SLOW_EVERY_NS = 1_000_000_000
+"""Between two runs of the slower detector: what it looks for stands still or is held for seconds."""
 
 
 class DetectedBox(Protocol):
@@ -59,19 +66,28 @@ class DetectedBox(Protocol):
         """The model's confidence, 0 to 1."""
         ...
 
+    @property
+    def model(self) -> str:
+        """Who found it."""
+        ...
+
+    @property
+    def model_version(self) -> str:
+        """Which weights and settings of it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """What came of one frame; `ran` holds False for the detector and True for the slower one."""
+
+    quality: PictureQuality
+    step: RotationStep
+    ran: frozenset[bool]
+
 
 class FrameDetector(Protocol):
     """What the look needs of a privacy detector."""
-
-    @property
-    def name(self) -> str:
-        """The model, as the detections table names it."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Version of model and settings."""
-        ...
 
     def detect(self, rgb: NDArray[np.uint8]) -> Sequence[DetectedBox]:
         """Find what may identify a person in an H x W x 3 picture."""
@@ -82,7 +98,8 @@ def look(
     path: Path | str,
     *,
     detector: FrameDetector | None,
-    detect_every: int = 5,
+    detect_every: int = 6,
+    slow_detector: FrameDetector | None = None,
     private_intervals_ns: Iterable[tuple[int, int]] = (),
     lens: Lens | None = None,
     progress: Callable[[int], None] | None = None,
@@ -90,7 +107,10 @@ def look(
     """Decode a video once and write down everything that needs pixels.
 
     The detector runs on the first and last frame of every stretch that is not private, after a scene cut, every
-    `detect_every` frames, and twice as often while the picture is dark or moves fast. `is_detected` says where.
+    `detect_every` frames, and twice as often while the picture is dark or moves fast, or after the last look found more
+    than the one before it, or something that it was not sure of. `is_detected` says where. What is to be seen for less
+    than that between two looks can be missed. The slower detector runs at both ends and after cuts too, but only once a
+    second between.
 
     Frames in private time are decoded (later frames refer to them) but nothing is computed from them: quality 0,
     rotation 0 with 0 inliers, no detection, and no motion is measured across them.
@@ -99,6 +119,7 @@ def look(
         path: the video file.
         detector: the privacy detector, or None to detect nothing.
         detect_every: frames between detections in calm and bright pictures, at least 1.
+        slow_detector: one for what moves slowly and costs much to find, or None.
         private_intervals_ns: half-open [start, end) in session time.
         lens: the camera's; without it a 75 degree field of view without distortion is assumed.
         progress: called after every frame with the number of frames looked at.
@@ -114,80 +135,119 @@ def look(
     if detect_every < 1:
         raise _unusable(f"detect_every is {detect_every}", "Give 1 or more frames.")
     rows = _Rows()
-    eyes = _Eyes(detector, detect_every, lens)
+    cadences = ((detector, False), (slow_detector, True))
+    eyes = _Eyes([_Watch(one, is_slow, detect_every) for one, is_slow in cadences if one is not None], lens)
     is_start = True
     frames = _with_privacy(iterate_frames(path), private)
-    for (current, is_private), following in _with_next(frames):
-        if is_private:
-            eyes.forget()
-            rows.add(current, NOT_LOOKED_AT, nothing_estimated(), is_detected=False)
-            is_start = True
-        else:
-            is_end = following is None or following[1]
-            rows.add(current, *eyes.see(current, is_forced=is_start or is_end))
-            is_start = False
-        if progress is not None:
-            progress(current.frame_index + 1)
+    with _one_opencv_thread():
+        for (current, is_private), following in _with_next(frames):
+            if is_private:
+                eyes.forget()
+                rows.add(current, _Sight(NOT_LOOKED_AT, nothing_estimated(), frozenset()))
+                is_start = True
+            else:
+                is_end = following is None or following[1]
+                rows.add(current, eyes.see(current, is_forced=is_start or is_end))
+                is_start = False
+            if progress is not None:
+                progress(current.frame_index + 1)
     return rows.observations(), eyes.detections
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Sessions are looked at side by side; small pictures are too little work to share, which costs 3 % here."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+@dataclass
+class _Watch:
+    """One detector, its cadence, and when it last ran."""
+
+    detector: FrameDetector
+    is_slow: bool
+    every_frames: int
+    last_frame: int = 0
+    last_ns: int = 0
+    found: int = 0
+    is_unsure: bool = False
+
+    def is_due(self, current: DecodedFrame, *, is_hard: bool) -> bool:
+        if self.is_slow:
+            return current.pts_ns - self.last_ns >= _SLOW_EVERY_NS
+        stride = max(1, self.every_frames // 2) if is_hard or self.is_unsure else self.every_frames
+        return current.frame_index - self.last_frame >= stride
+
+    def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Iterator[Detection]:
+        boxes = self.detector.detect(rgb)
+        self.last_frame, self.last_ns = current.frame_index, current.pts_ns
+        # Of what has just come into view nobody knows yet how fast it moves.
+        self.is_unsure = len(boxes) > self.found or any(box.score < _UNSURE_SCORE for box in boxes)
+        self.found = len(boxes)
+        for box in boxes:
+            place = (box.kind, box.x, box.y, box.w, box.h, box.score)
+            yield Detection(current.frame_index, *place, box.model, box.model_version, self.is_slow)
 
 
 @dataclass
 class _Eyes:
     """What is remembered from frame to frame."""
 
-    detector: FrameDetector | None
-    detect_every: int
+    watches: Sequence[_Watch]
     lens: Lens | None
     detections: list[Detection] = field(default_factory=list)
     _tracker: RotationTracker | None = None
-    _since_detection: int = 0
+    _previous_ns: int = 0
 
     def forget(self) -> None:
         if self._tracker is not None:
             self._tracker.reset()
 
-    def see(self, current: DecodedFrame, *, is_forced: bool) -> tuple[PictureQuality, RotationStep, bool]:
+    def see(self, current: DecodedFrame, *, is_forced: bool) -> _Sight:
         luma = small_luma(current.frame)
         scale = luma.shape[1] / current.frame.width
         if self._tracker is None:
             self._tracker = RotationTracker(self.lens or assumed_lens(current.frame.width, current.frame.height))
         quality = measure_quality(luma)
         step = self._tracker.step(luma)
-        is_hard = quality.luma_mean < _DARK_LUMA or step.motion_px > _FAST_SHARE * luma.shape[1]
-        stride = max(1, self.detect_every // 2) if is_hard else self.detect_every
-        self._since_detection += 1
-        is_due = is_forced or step.is_scene_cut or self._since_detection >= stride
+        fast_px = _FAST_SHARE_PER_S * luma.shape[1] * (current.pts_ns - self._previous_ns) * 1e-9
+        self._previous_ns = current.pts_ns
+        is_hard = quality.luma_mean < _DARK_LUMA or step.motion_px > fast_px
+        is_forced |= step.is_scene_cut
+        due = [watch for watch in self.watches if is_forced or watch.is_due(current, is_hard=is_hard)]
+        self._detect(current, due)
         at_source = RotationStep(step.rotation_rad, step.inliers, step.motion_px / scale, step.is_scene_cut)
-        return quality, at_source, is_due and self._detect(current)
+        return _Sight(quality, at_source, frozenset(watch.is_slow for watch in due))
 
-    def _detect(self, current: DecodedFrame) -> bool:
-        if self.detector is None:
-            return False
-        rgb = np.asarray(current.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-        self.detections.extend(
-            Detection(current.frame_index, box.kind, box.x, box.y, box.w, box.h, box.score)
-            for box in self.detector.detect(rgb)
-        )
-        self._since_detection = 0
-        return True
+    def _detect(self, current: DecodedFrame, due: Sequence[_Watch]) -> None:
+        if due:
+            rgb = np.asarray(current.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            for watch in due:
+                self.detections += watch.run(current, rgb)
 
 
 class _Rows:
     def __init__(self) -> None:
-        self._frames: list[tuple[int, bool, bool]] = []
-        self._qualities: list[PictureQuality] = []
-        self._steps: list[RotationStep] = []
+        self._frames: list[tuple[int, bool]] = []
+        self._sights: list[_Sight] = []
 
-    def add(self, current: DecodedFrame, quality: PictureQuality, step: RotationStep, is_detected: bool) -> None:
-        self._frames.append((current.pts_ns, current.is_keyframe, is_detected))
-        self._qualities.append(quality)
-        self._steps.append(step)
+    def add(self, current: DecodedFrame, sight: _Sight) -> None:
+        self._frames.append((current.pts_ns, current.is_keyframe))
+        self._sights.append(sight)
 
     def observations(self) -> FrameObservations:
-        pts_ns, is_keyframe, is_detected = zip(*self._frames, strict=True)
+        pts_ns, is_keyframe = zip(*self._frames, strict=True)
+        steps = [sight.step for sight in self._sights]
 
         def figures(name: str) -> NDArray[Any]:
-            return np.array([getattr(quality, name) for quality in self._qualities], dtype=np.float64)
+            return np.array([getattr(sight.quality, name) for sight in self._sights], dtype=np.float64)
 
         return FrameObservations(
             pts_ns=np.array(pts_ns, dtype=np.int64),
@@ -197,10 +257,11 @@ class _Rows:
             luma_std=figures("luma_std"),
             clipped_fraction=figures("clipped_fraction"),
             obstructed_fraction=figures("obstructed_fraction"),
-            rotation_rad=np.array([step.rotation_rad for step in self._steps], dtype=np.float64),
-            rotation_inliers=np.array([step.inliers for step in self._steps], dtype=np.int32),
-            motion_px=np.array([step.motion_px for step in self._steps], dtype=np.float64),
-            is_detected=np.array(is_detected, dtype=np.bool_),
+            rotation_rad=np.array([step.rotation_rad for step in steps], dtype=np.float64),
+            rotation_inliers=np.array([step.inliers for step in steps], dtype=np.int32),
+            motion_px=np.array([step.motion_px for step in steps], dtype=np.float64),
+            is_detected=np.array([False in sight.ran for sight in self._sights], dtype=np.bool_),
+            is_slow_detected=np.array([True in sight.ran for sight in self._sights], dtype=np.bool_),
         )
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 class Detection:
     """Something that may identify a person, in pixels of the source picture as coded (display rotation not applied).
 
-    `x`, `y` is the top-left corner; both may lie outside the picture when something is cut by its border.
+    `x`, `y` is the top-left corner; both may lie outside the picture when something is cut by its border. `is_slow`
+    says that the slower of two detectors found it.
     """
 
     frame_index: int
@@ -21,6 +22,9 @@ class Detection:
     w: float
     h: float
     score: float
+    model: str = ""
+    model_version: str = ""
+    is_slow: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,7 @@ class FrameObservations:
         rotation_inliers: int32, feature pairs that agree with the rotation; 0 where it was not estimable.
         motion_px: float64, median feature displacement since the previous frame at source width.
         is_detected: bool, the privacy detector ran on this frame.
+        is_slow_detected: bool, the slower of two ran on this frame.
     """
 
     pts_ns: NDArray[np.int64]
@@ -52,6 +57,7 @@ class FrameObservations:
     rotation_inliers: NDArray[np.int32]
     motion_px: NDArray[np.float64]
     is_detected: NDArray[np.bool_]
+    is_slow_detected: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         count = len(self.pts_ns)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harchive_dagster.privacy.audit import Residual
+from harchive_dagster.privacy.audit import Finding
 from harchive_dagster.privacy.corrections import (
     Correction,
     Lifted,
@@ -236,7 +236,7 @@ def lifted_track(**overrides):
 
 def residual(frame_index=20, x=105.0, y=86.0, **overrides):
     values = {"kind": "face", "w": 30.0, "h": 38.0, "score": 0.9, "cause": "uncovered"} | overrides
-    return Residual(frame_index=frame_index, x=x, y=y, **values)
+    return Finding(frame_index=frame_index, x=x, y=y, **values)
 
 
 def test_what_a_reviewer_removed_is_no_residual_and_is_counted():

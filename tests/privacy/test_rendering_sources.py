@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harchive_dagster.privacy import rendering
-from harchive_dagster.privacy.audit import audit_rendered
+from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
 from harchive_dagster.privacy.redaction import Redaction, detail_left, planes_of
 from harchive_dagster.privacy.rendering import render_anonymized
 from harchive_dagster.recording.decoding import iterate_frames
@@ -121,8 +121,10 @@ def test_every_kind_of_recording_keeps_its_frames_times_and_looks(tmp_path, writ
         assert_same_but_hidden(source, target, report, HIDDEN)
     assert [text for level, _, text in complaints if level <= av.logging.WARNING and "deprecated" not in text] == []
     times = np.array([one.pts_ns for one in iterate_frames(source)])
-    eyes = {"detector": SeesNobody(), "sample_every": 10, "score_threshold": 0.5}
-    assert audit_rendered(target, times, redactions(), **eyes).is_clean
+    eyes = AuditEyes(SeesNobody(), SeesNobody())
+    still = np.zeros(len(times))
+    audit = audit_rendered(target, source, times, redactions(), report.groups, motion_px=still, eyes=eyes, seed=0)
+    assert audit.report.is_clean
 
 
 def test_frames_that_an_edit_list_hides_do_not_come_along(tmp_path, write_clip, face_at):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harchive_dagster.errors import PrivacyError
 from harchive_dagster.privacy.redaction import covered_fraction
 from harchive_dagster.privacy.tracking import build_redactions
+from harchive_dagster.recording.lens import Lens
 from harchive_dagster.recording.observations import Detection
 
 STEP_NS = 33_333_333
@@ -235,11 +236,12 @@ def test_motion_that_is_not_a_number_counts_as_none():
         ({"detections": [detection(w=0.0)]}, "frame 0 has the box"),
         ({"detections": [detection(x=float("nan"))]}, "frame 0 has the box"),
         ({"motion_px": np.zeros(3)}, "3 motion values"),
+        ({"rotation_rad": np.zeros((59, 3))}, "59 rotations"),
         ({"is_detected": np.ones(61, bool)}, "61 detection flags"),
         ({"pts_ns": np.zeros(60, np.int64)}, "does not increase after frame 0"),
         ({"private_intervals_ns": [(5, 5)]}, "ends at 5 ns"),
-        ({"is_detected": np.zeros(60, bool)}, "nobody looked for faces between 0 ns"),
-        ({"is_detected": np.arange(90) == 0, "frame_count": 90}, "nobody looked for faces"),
+        ({"is_detected": np.zeros(60, bool)}, "nobody looked for people between 0 ns"),
+        ({"is_detected": np.arange(90) == 0, "frame_count": 90}, "nobody looked for people"),
     ],
 )
 def test_what_cannot_be_hidden_safely_is_refused(change, culprit):
@@ -261,3 +263,78 @@ def test_where_detection_was_denser_than_usual_the_pad_is_still_a_usual_stride()
     is_detected[[29, 31]] = True
     frames = [one.frame_index for one in build([detection(30)], is_detected=is_detected)]
     assert (frames[0], frames[-1]) == (30 - 6 - 2, 30 + 6 + 2)
+
+
+def turning(frame_count=60, rate_rad=0.02):
+    """A camera that turns right at a steady rate, and what stands still before it, 1000 px of focal length away."""
+    rotation_rad = np.tile([0.0, rate_rad, 0.0], (frame_count, 1))
+    centre_px = 319.5 - 1000 * np.tan(rate_rad * (np.arange(frame_count) - frame_count / 2))
+    return {
+        "rotation_rad": rotation_rad,
+        "lens": Lens("pinhole", 640, 360, 1000.0, 1000.0, 319.5, 179.5, (0.0,) * 5),
+        "motion": 1000 * rate_rad,
+    }, centre_px
+
+
+def test_boxes_follow_a_turning_camera_between_and_beyond_sightings():
+    camera, x = turning()
+    sightings = [detection(frame, x[frame] - 20) for frame in (24, 30, 36)]
+    redactions = build(sightings, **camera)
+    assert set(by_track(redactions)) == {1}
+    for redaction in redactions:
+        truth = detection(redaction.frame_index, x[redaction.frame_index] - 20)
+        assert covered_fraction(truth, [redaction]) > 0.99
+    between = next(one for one in redactions if one.frame_index == 27)
+    assert between.x + between.w / 2 == pytest.approx(x[27], abs=0.5)
+
+
+def test_a_measured_rotation_lets_boxes_be_smaller_than_motion_that_nothing_explains():
+    camera, x = turning()
+    sightings = [detection(frame, x[frame] - 20) for frame in (24, 30)]
+    known = build(sightings, **camera)
+    unknown = build(sightings, motion=camera["motion"])
+    at = {name: next(one for one in boxes if one.frame_index == 27) for name, boxes in (("k", known), ("u", unknown))}
+    assert at["u"].w > at["k"].w + 20
+
+
+def test_a_still_thing_is_one_track_however_far_the_camera_turned_and_another_one_is_not():
+    camera, x = turning(rate_rad=0.05)
+    still = [detection(24, x[24] - 20), detection(30, x[30] - 20)]
+    assert len(by_track(build(still, **camera | {"motion": 0.0}))) == 1
+    beside = [detection(24, x[24] - 20), detection(30, x[24] - 20)]
+    assert len(by_track(build(beside, **camera | {"motion": 0.0}))) == 2
+
+
+def test_where_both_ends_disagree_about_a_path_both_places_are_hidden():
+    redactions = build([detection(0, x=100), detection(6, x=150)], motion=5.0)
+    middle = [one for one in redactions if one.frame_index == 3]
+    assert covered_fraction(detection(3, x=105), middle) == covered_fraction(detection(3, x=145), middle) == 1.0
+
+
+def test_what_the_slower_detector_found_is_hidden_until_its_own_next_look():
+    is_slow_detected = np.isin(np.arange(90), [0, 30, 60, 89])
+    text = Detection(30, "text", 100, 80, 60, 20, 0.9, is_slow=True)
+    face = detection(30)
+    tracks = by_track(build([text, face], frame_count=90, is_slow_detected=is_slow_detected))
+    frames = {one[0].kind: (one[0].frame_index, one[-1].frame_index) for one in tracks.values()}
+    assert frames["text"][0] == 0
+    assert frames["text"][1] >= 60
+    assert frames["face"] == (22, 38)
+
+
+def test_sightings_of_the_slower_detector_are_one_track_over_its_own_gaps():
+    is_slow_detected = np.isin(np.arange(90), [0, 30, 60, 89])
+    text = [Detection(frame, "text", 100, 80, 60, 20, 0.9, is_slow=True) for frame in (0, 30, 60)]
+    assert len(by_track(build(text, frame_count=90, is_slow_detected=is_slow_detected))) == 1
+
+
+@pytest.mark.parametrize("is_slow_detected", [None, np.zeros(60, bool)])
+def test_a_find_of_a_slower_detector_that_never_ran_is_refused(is_slow_detected):
+    with pytest.raises(PrivacyError, match="1 detections of the slower detector"):
+        build([Detection(6, "text", 1, 1, 9, 9, 0.9, is_slow=True)], is_slow_detected=is_slow_detected)
+
+
+def test_a_slower_detector_that_stopped_looking_is_refused():
+    is_slow_detected = np.arange(200) == 0
+    with pytest.raises(PrivacyError, match="nobody looked for people"):
+        build([], frame_count=200, is_slow_detected=is_slow_detected)

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.recording.lens import Lens
 from harchive_dagster.recording.look import look
+from harchive_dagster.recording.observations import Detection
 
 FOCAL_PX = 240.0
 LENS = Lens("pinhole", 320, 180, FOCAL_PX, FOCAL_PX, 159.5, 89.5, (0.0,) * 5)
@@ -20,18 +21,18 @@ class FoundBox:
     w: float
     h: float
     score: float
+    model: str = "counting"
+    model_version: str = "1"
 
 
 class CountingDetector:
-    name = "counting"
-    version = "1"
-
-    def __init__(self):
+    def __init__(self, score=0.5):
         self.pictures = []
+        self._score = score
 
     def detect(self, rgb):
         self.pictures.append(rgb)
-        return [FoundBox("face", 1.0, 2.0, 3.0, 4.0, 0.5)]
+        return [FoundBox("face", 1.0, 2.0, 3.0, 4.0, self._score)]
 
 
 def _detected(observations):
@@ -70,22 +71,27 @@ def test_motion_is_given_at_source_width(make_clip, scene):
     assert observations.rotation_rad[1, 1] == pytest.approx(0.03, abs=1e-3)
 
 
-def test_detection_runs_on_the_first_and_last_frame_and_at_the_stride_between(make_clip, scene):
+def test_detection_runs_at_both_ends_at_the_stride_between_and_sooner_after_somebody_came(make_clip, scene):
     detector = CountingDetector()
     observations, detections = look(make_clip(_still(scene, 13)), detector=detector, detect_every=5)
-    assert _detected(observations) == [0, 5, 10, 12]
-    assert [detection.frame_index for detection in detections] == [0, 5, 10, 12]
+    assert _detected(observations) == [0, 2, 7, 12]
+    assert [detection.frame_index for detection in detections] == [0, 2, 7, 12]
     assert {(picture.shape, picture.dtype) for picture in detector.pictures} == {((180, 320, 3), np.dtype(np.uint8))}
-    assert (detections[0].kind, detections[0].x, detections[0].h, detections[0].score) == ("face", 1.0, 4.0, 0.5)
+    assert detections[0] == Detection(0, "face", 1.0, 2.0, 3.0, 4.0, 0.5, "counting", "1", is_slow=False)
 
 
 @pytest.mark.parametrize("hard", ["dark", "fast"])
 def test_detection_is_denser_in_dark_and_fast_pictures(make_clip, scene, hard):
-    turns = [0.035 * index if hard == "fast" else 0.0 for index in range(9)]
+    turns = [0.045 * index if hard == "fast" else 0.0 for index in range(9)]
     pictures = [scene.seen(Rotation.from_rotvec([0, turn, 0])) for turn in turns]
     if hard == "dark":
         pictures = [(16 + 0.25 * picture).astype(np.uint8) for picture in pictures]
     observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=4, lens=LENS)
+    assert _detected(observations) == [0, 2, 4, 6, 8]
+
+
+def test_detection_is_denser_after_a_find_it_was_not_sure_of(make_clip, scene):
+    observations, _ = look(make_clip(_still(scene, 9)), detector=CountingDetector(score=0.4), detect_every=4)
     assert _detected(observations) == [0, 2, 4, 6, 8]
 
 
@@ -94,6 +100,45 @@ def test_detection_runs_at_once_after_a_scene_cut(make_clip, scene):
     observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=100)
     assert _detected(observations) == [0, 4, 7]
     assert observations.rotation_inliers[4] == 0
+
+
+@pytest.mark.parametrize(("step_ms", "looked_at"), [(40, [0, 2, 4, 6, 8]), (80, [0, 2, 6, 8])])
+def test_fast_means_fast_in_time_not_from_frame_to_frame(make_clip, scene, step_ms, looked_at):
+    pictures = [scene.seen(Rotation.from_rotvec([0, 0.045 * index, 0])) for index in range(9)]
+    path = make_clip(pictures, pts_ms=[step_ms * index for index in range(9)])
+    observations, _ = look(path, detector=CountingDetector(), detect_every=4, lens=LENS)
+    assert _detected(observations) == looked_at
+
+
+def test_the_slower_detector_runs_once_a_second_after_cuts_and_at_both_ends(make_clip, scene):
+    pictures = _still(scene, 40) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 20
+    fast, slow = CountingDetector(), CountingDetector()
+    observations, detections = look(make_clip(pictures), detector=fast, slow_detector=slow, detect_every=10)
+    assert np.flatnonzero(observations.is_slow_detected).tolist() == [0, 25, 40, 59]
+    assert [found.frame_index for found in detections if found.is_slow] == [0, 25, 40, 59]
+    assert _detected(observations) == [0, 5, 15, 25, 35, 40, 50, 59]
+    assert len(slow.pictures) == 4
+
+
+def test_the_slower_detector_sees_nothing_of_private_time(make_clip, panning):
+    slow = CountingDetector()
+    private = [(160_000_000, 280_000_000)]
+    observations, _ = look(make_clip(panning(12)), detector=None, slow_detector=slow, private_intervals_ns=private)
+    assert np.flatnonzero(observations.is_slow_detected).tolist() == [0, 3, 7, 11]
+    assert not observations.is_detected.any()
+
+
+def test_opencv_has_as_many_threads_after_a_look_as_before(make_clip, panning):
+    import cv2
+
+    before = cv2.getNumThreads()
+    counts = []
+    cv2.setNumThreads(3)
+    try:
+        look(make_clip(panning(2)), detector=None, progress=lambda _: counts.append(cv2.getNumThreads()))
+        assert (counts, cv2.getNumThreads()) == ([1, 1], 3)
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_nothing_is_computed_from_private_time(make_clip, panning):

@@ -15,8 +15,6 @@ MS = 1_000_000
 
 
 class CountingDetector:
-    name, version = "counting", "1"
-
     def __init__(self) -> None:
         self.looks = 0
 
