@@ -23,8 +23,8 @@ _FOCAL_SIDES = (0.05, 50.0)
 """Focal length over the longer side: the least is a fisheye that sees everything in a twentieth of the picture's side,
 the most a view of one degree."""
 
-_SQUARE_PIXELS = 2.0
-"""fx over fy: anamorphic lenses squeeze by up to this."""
+_SQUARE_PIXELS = 2.1
+"""Anamorphic lenses squeeze by two at most; scaling to whole pixels may add a little."""
 
 _SEEN_SHARE_MIN = 0.25
 """Of the picture: a round picture that just fits a 21:9 frame fills a third of it."""
@@ -89,7 +89,7 @@ class Lens:
             return f"focal lengths are {self.fx_px:g} and {self.fy_px:g}, expected {low:g} to {high:g} pixels"
         if not 1 / _SQUARE_PIXELS <= self.fx_px / self.fy_px <= _SQUARE_PIXELS:
             return f"focal lengths are {self.fx_px:g} and {self.fy_px:g}, which no pixel's shape explains"
-        if not (0 <= self.cx_px <= self.width_px and 0 <= self.cy_px <= self.height_px):
+        if not (-0.5 <= self.cx_px <= self.width_px - 0.5 and -0.5 <= self.cy_px <= self.height_px - 0.5):
             return f"the centre ({self.cx_px:g}, {self.cy_px:g}) lies outside the picture"
         grid = np.stack(np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 33)), axis=-1).reshape(-1, 2)
         seen = float(np.isfinite(self.rays(grid * (self.width_px - 1, self.height_px - 1))).all(axis=1).mean())
