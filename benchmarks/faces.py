@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from harchive_dagster.demo.clip import ClipTags, write_clip
 from harchive_dagster.demo.planted_faces import Cutout, KnownFace, KnownFrame, planted_faces, portrait
 from harchive_dagster.demo.scene import Box as KnownBox
-from harchive_dagster.privacy.detection import Box, CenterFaceDetector
+from harchive_dagster.privacy.centerface import CenterFaceDetector
+from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction, hide
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.recording.decoding import iterate_frames
