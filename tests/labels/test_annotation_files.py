@@ -130,7 +130,7 @@ def test_an_id_is_not_shared_within_a_file(tmp_path: Path) -> None:
 def test_the_same_file_under_two_names_is_refused(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         _write(tmp_path, f"{HEADER}\na1,asha,action,0,9,fold,,\n", name)
-    with pytest.raises(LabelError, match="same file as 'a.csv'"):
+    with pytest.raises(LabelError, match=r"same file as 'a\.csv'"):
         read_annotations(tmp_path, session_pseudonym="s-abc")
 
 

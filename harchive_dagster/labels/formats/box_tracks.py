@@ -1,4 +1,4 @@
-"""Boxes of one thing over time: in order, and from when to when it is seen. How frames are numbered is for each tool."""
+"""Boxes of one thing over time: in order, and from when to when it is seen. How frames are numbered is a tool's."""
 
 from collections.abc import Iterable
 

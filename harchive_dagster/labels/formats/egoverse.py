@@ -1,4 +1,4 @@
-"""EgoVerse's `annotation_v1`: a list of texts with the frames that each is about. Its Zarr episodes belong elsewhere."""
+"""EgoVerse's `annotation_v1`: a list of texts with the frames that each is about. Not its Zarr episodes."""
 
 import json
 from dataclasses import dataclass
@@ -24,9 +24,12 @@ class EgoVerse:
     name = "egoverse"
 
     def is_mine(self, file: AnnotationFile) -> bool:
-        """Whether it is a list of objects with frames."""
+        """Whether it is a list of objects with frames; a list of nothing is one as well."""
         entries = file.json if file.is_json else None
-        return isinstance(entries, list) and any(isinstance(one, dict) and "start_idx" in one for one in entries)
+        is_entry = (
+            [isinstance(one, dict) and "start_idx" in one for one in entries] if isinstance(entries, list) else None
+        )
+        return is_entry == [] or any(is_entry or ())
 
     def read(self, file: AnnotationFile, source: Source) -> Reading:
         """All entries."""
