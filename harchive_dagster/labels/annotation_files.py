@@ -21,7 +21,7 @@ from harchive_dagster.labels.taxonomy import Taxonomy, load_taxonomy
 from harchive_dagster.landing.fields import INT64_MAX
 from harchive_dagster.reasons import Reason
 
-__all__ = ["KNOWN_LAYERS", "LAYERS", "Annotation", "annotator_of", "read_annotations"]
+__all__ = ["LAYERS", "Annotation", "annotator_of", "read_annotations"]
 
 _UNNAMED = "1"
 _SHOWN_PROBLEMS = 5
@@ -54,7 +54,13 @@ class Annotation:
     source_file_sha256: str
 
 
-def read_annotations(folder: Path, *, session_pseudonym: str, duration_ns: int | None = None) -> list[Annotation]:
+def read_annotations(
+    folder: Path,
+    *,
+    session_pseudonym: str,
+    duration_ns: int | None = None,
+    instead: tuple[Path, Path] | None = None,
+) -> list[Annotation]:
     """Read every label file of one session: `<folder>/<session_pseudonym>/`, in any of the formats.
 
     Annotators see pseudonyms only, so their files are filed by pseudonym. No folder means no labels yet. Beside them
@@ -65,6 +71,7 @@ def read_annotations(folder: Path, *, session_pseudonym: str, duration_ns: int |
         session_pseudonym: whose labels to read.
         duration_ns: the recording's length; labels must end by then, but for their format's rounding, which is cut off.
             Not checked where None.
+        instead: a file of the session, there or not, and another whose content to read as if it lay in its place.
 
     Returns:
         The labels, sorted by layer, start and id.
@@ -74,23 +81,13 @@ def read_annotations(folder: Path, *, session_pseudonym: str, duration_ns: int |
         SettingsError: a proxy is damaged.
     """
     mine = folder / session_pseudonym
-    reading = _Reading(
-        load_taxonomy(), INT64_MAX if duration_ns is None else duration_ns, session_pseudonym, read_proxies(mine)
-    )
-    for path in sorted(mine.glob("*")):
+    reading = _Reading(session_pseudonym, read_proxies(mine), duration_ns)
+    target, content = instead or (None, None)
+    for path in sorted({*mine.glob("*"), *([target] if target else [])}):
         is_label_file = path.suffix.lower() in SUFFIXES and not path.name.endswith(PROXY_SUFFIX)
         if is_label_file and not path.name.startswith("."):
-            reading.read(path)
-    if reading.problems:
-        count = len(reading.problems)
-        shown = "; ".join(reading.problems[:_SHOWN_PROBLEMS])
-        more = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
-        raise LabelError(
-            Reason.ANNOTATION_INVALID,
-            f"annotations of session {session_pseudonym!r} have {count} problem(s): {shown}{more}.",
-            mend="Correct them in the annotation tool, and export the file again.",
-            evidence={"problems": reading.problems[:_KEPT_PROBLEMS], "count": count},
-        )
+            reading.read(content if content and path == target else path, annotator_of(path.name))
+    reading.require_sound()
     return sorted(reading.annotations, key=lambda a: (a.layer, a.start_ns, a.end_ns, a.annotation_id))
 
 
@@ -103,18 +100,31 @@ def annotator_of(file_name: str) -> str:
 class _Reading:
     """The labels and problems gathered over one session's files."""
 
-    def __init__(self, taxonomy: Taxonomy, duration_ns: int, session_pseudonym: str, proxies: Sequence[Proxy]) -> None:
+    def __init__(self, session_pseudonym: str, proxies: Sequence[Proxy], duration_ns: int | None) -> None:
         self.annotations: list[Annotation] = []
         self.problems: list[str] = []
-        self._taxonomy = taxonomy
-        self._duration_ns = duration_ns
+        self._taxonomy = load_taxonomy()
+        self._duration_ns = INT64_MAX if duration_ns is None else duration_ns
         self._session_pseudonym = session_pseudonym
         self._proxies = proxies
         self._seen: dict[tuple[str, str], str] = {}
         self._files: dict[str, str] = {}
 
-    def read(self, path: Path) -> None:
-        source = Source(self._session_pseudonym, self._proxies, annotator_of(path.name))
+    def require_sound(self) -> None:
+        if not self.problems:
+            return
+        count = len(self.problems)
+        shown = "; ".join(self.problems[:_SHOWN_PROBLEMS])
+        more = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
+        raise LabelError(
+            Reason.ANNOTATION_INVALID,
+            f"annotations of session {self._session_pseudonym!r} have {count} problem(s): {shown}{more}.",
+            mend="Correct them in the annotation tool, and export the file again.",
+            evidence={"problems": self.problems[:_KEPT_PROBLEMS], "count": count},
+        )
+
+    def read(self, path: Path, annotator: str) -> None:
+        source = Source(self._session_pseudonym, self._proxies, annotator)
         try:
             file = read_annotation_file(path)
             self._require_new(file)
@@ -125,16 +135,15 @@ class _Reading:
         self.problems += [f"{path.name!a} {problem}" for problem in reading.problems]
         own_ids: set[str] = set()
         for label in reading.labels:
-            place = f"{path.name!a} {label.place}"
-            end_ns = self._within(label)
-            problems = [
-                *_label_problems(label, end_ns, self._duration_ns),
-                *self._repeat_problem(label, place, own_ids),
-            ]
-            if problems:
-                self.problems += [f"{place}: {problem}" for problem in problems]
-            else:
-                self.annotations.append(_annotation(label, end_ns, self._taxonomy, file.sha256))
+            self._take(label, f"{path.name!a} {label.place}", own_ids, file.sha256)
+
+    def _take(self, label: Drawn, place: str, own_ids: set[str], sha256: str) -> None:
+        end_ns = self._within(label)
+        problems = [*_label_problems(label, end_ns, self._duration_ns), *self._repeat_problem(label, place, own_ids)]
+        if problems:
+            self.problems += [f"{place}: {problem}" for problem in problems]
+        else:
+            self.annotations.append(_annotation(label, end_ns, self._taxonomy, sha256))
 
     def _require_new(self, file: AnnotationFile) -> None:
         before = self._files.setdefault(file.sha256, file.name)

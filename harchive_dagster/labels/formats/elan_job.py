@@ -45,7 +45,10 @@ class _Document:
         )
         self._annotation_count = 0
         header = self._add(self.root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-        self._add(header, "MEDIA_DESCRIPTOR", MEDIA_URL=xml_text(job.video_uri), MIME_TYPE="video/mp4")
+        uri = xml_text(job.video_uri)
+        media = self._add(header, "MEDIA_DESCRIPTOR", MEDIA_URL=uri, MIME_TYPE="video/mp4")
+        if "://" not in uri and not uri.startswith("/"):
+            media.set("RELATIVE_MEDIA_URL", f"./{uri}")  # ELAN looks beside the file where MEDIA_URL leads nowhere
         for name, text in (("harchive_video", job.name), ("instruction", job.instruction)):
             self._add(header, "PROPERTY", NAME=name).text = xml_text(text)
         self._times = self._add(self.root, "TIME_ORDER")

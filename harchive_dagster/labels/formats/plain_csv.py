@@ -80,14 +80,18 @@ def _drawn(row: Mapping[str, str], place: str) -> Drawn:
 
 
 def _boxes(cell: str, findings: Findings) -> tuple[Box, ...]:
-    if not cell:
-        return ()
     try:
-        document = parse_json(cell.encode(), "boxes")
-    except ValueError as error:  # a lone surrogate cannot be encoded
+        document = parse_json(cell.encode(), "boxes") if cell else []
+    except ValueError as error:
         findings.problems.append(str(error))
         return ()
-    return tuple(_box(fields) for fields in Fields({"boxes": document}, findings).mappings("boxes"))
+    return boxes_of(document, findings)
+
+
+def boxes_of(document: Any, findings: Findings | None = None) -> tuple[Box, ...]:
+    """The inverse of `box_document` for a list of boxes; what is wrong with them is noted in `findings`."""
+    noted = Findings() if findings is None else findings
+    return tuple(_box(fields) for fields in Fields({"boxes": document}, noted).mappings("boxes"))
 
 
 def _box(fields: Fields) -> Box:

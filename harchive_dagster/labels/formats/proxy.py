@@ -24,7 +24,8 @@ PROXY_SUFFIX = ".proxy.json"
 _VERSION = 1
 _MAX_BYTES = 64 * 2**20  # a day at 60 frames a second is 45 MB
 _LONGEST_NS = 7 * 86_400 * 10**9
-_VIDEO = re.compile(r"(s-[a-z2-7]{20})-([0-9a-f]{16})", re.ASCII)
+_PSEUDONYM = "s-[a-z2-7]{20}"
+_VIDEO = re.compile(rf"({_PSEUDONYM})-([0-9a-f]{{16}})", re.ASCII)
 _SAME_FPS = 2e-4
 """Relative. 29.97 and 30 are 1e-3 apart; 29.97 is written for 30000/1001, 1e-6 from it."""
 
@@ -33,6 +34,16 @@ def video_named_in(text: str) -> tuple[str, str] | None:
     """Session pseudonym and start of the digest where a text holds an anonymized video's name."""
     match = _VIDEO.search(text)
     return (match[1], match[2]) if match else None
+
+
+def sessions_named_in(text: str) -> set[str]:
+    """Pseudonyms of all sessions whose anonymized videos a text names."""
+    return {match[1] for match in _VIDEO.finditer(text)}
+
+
+def is_session_pseudonym(text: str) -> bool:
+    """Whether a text has the form of a session's pseudonym."""
+    return re.fullmatch(_PSEUDONYM, text, re.ASCII) is not None
 
 
 @dataclass(frozen=True)
