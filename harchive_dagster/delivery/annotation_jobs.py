@@ -103,8 +103,8 @@ def session_to_label(
         video_uri=f"{media_url}{proxy.name}.mp4",
         instruction=task.text if task else "",
         labels=labels,
-        verbs=_offered(taxonomy.verbs.values(), (label.verb for label in labels)),
-        nouns=_offered(taxonomy.nouns.values(), (label.noun for label in labels)),
+        verbs=tuple(dict.fromkeys(taxonomy.verbs.values())),
+        nouns=tuple(dict.fromkeys(taxonomy.nouns.values())),
         made_at=made_at,
     )
     return SessionToLabel(job, path, task)
@@ -202,11 +202,6 @@ def _drawn(row: dict[str, Any]) -> Drawn:
         text=row["text"] or "",
         boxes=boxes_of(attributes.get("boxes", [])),
     )
-
-
-def _offered(canonical: Iterable[str], used: Iterable[str]) -> tuple[str, ...]:
-    """Canonical words in the taxonomy's order, then those that labels have beside them."""
-    return tuple(dict.fromkeys([*canonical, *sorted(word for word in used if word)]))
 
 
 def _instructions(task: Task | None) -> str:

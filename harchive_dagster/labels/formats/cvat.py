@@ -43,7 +43,8 @@ class Cvat:
         if root.find("image") is not None:
             raise FileProblemError('it is "CVAT for images"; export the task as "CVAT for video 1.1"')
         unit = _unit(root)
-        proxy = source.frames_of(_text(unit, "source"), _text(unit, "name"), file.name)
+        # Versions before 2 name the video beside the task, not in it.
+        proxy = source.frames_of(_text(unit, "source"), _text(root, "meta/source"), _text(unit, "name"), file.name)
         _require_frames(unit, proxy)
         annotator = _text(unit, "assignee/username") or source.annotator
         version = _text(root, "version")

@@ -23,7 +23,7 @@ def job_files(job: Job) -> dict[str, bytes]:
 
 def _labels(job: Job) -> list[dict[str, Any]]:
     """What the task's labels are: our layers with their words, and the things that may be boxed."""
-    choices = {"verb": job.verbs, "noun": job.nouns}
+    choices = {"verb": job.offered_verbs, "noun": job.offered_nouns}
     attributes = [
         {
             "name": name,
@@ -36,7 +36,7 @@ def _labels(job: Job) -> list[dict[str, Any]]:
         for name in ("verb", "noun", "text")
     ]
     layers = [{"name": layer, "type": "rectangle", "attributes": attributes} for layer in LAYERS]
-    things = [{"name": noun, "type": "rectangle", "attributes": attributes[2:]} for noun in job.nouns]
+    things = [{"name": noun, "type": "rectangle", "attributes": attributes[2:]} for noun in job.offered_nouns]
     return [*layers, *(thing for thing in things if thing["name"] not in LAYERS)]
 
 

@@ -116,7 +116,7 @@ class _Document:
             STEREOTYPE=_CONSTRAINT,
             DESCRIPTION="1-1 association with a parent annotation",
         )
-        for name, words in (("activity", ACTIVITIES), ("verb", job.verbs), ("noun", job.nouns)):
+        for name, words in (("activity", ACTIVITIES), ("verb", job.offered_verbs), ("noun", job.offered_nouns)):
             self._vocabulary(name, words)
 
     def _vocabulary(self, name: str, words: Iterable[str]) -> None:

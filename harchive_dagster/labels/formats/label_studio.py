@@ -18,6 +18,7 @@ from harchive_dagster.labels.formats.proxy import Proxy, video_named_in
 from harchive_dagster.labels.layers import ACTIVITIES, LAYERS, OBJECT_LAYER
 from harchive_dagster.landing.fields import Fields, Findings, parse_moment
 
+_MAX_FRAME = 1e9
 _WORDS = {"choices": "choices", "textarea": "text"}
 """Types of results that say more about a region, and the key of their value."""
 
@@ -165,10 +166,10 @@ def _regions(annotation: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str
     if not isinstance(results, list):
         raise FileProblemError("a result is no list")
     regions: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
+    for number, result in enumerate(results):
         if not isinstance(result, dict):
             raise FileProblemError("a result holds something else than regions")
-        regions.setdefault(str(result.get("id")), []).append(result)
+        regions.setdefault(str(result.get("id", f"result {number}")), []).append(result)
     yield from regions.items()
 
 
@@ -214,11 +215,14 @@ def _layer(result: Mapping[str, Any]) -> str:
 def _timeline(value: Any, layer: str, clock: FrameClock, frame: _Frame) -> Iterator[Drawn]:
     findings = Findings()
     fields = Fields({"value": value}, findings).mapping("value")
-    ranges = [(one.integer("start"), one.integer("end")) for one in fields.mappings("ranges", min_count=1)]
+    numbers = [
+        [round(one.number(end, low=0, high=_MAX_FRAME)) for end in ("start", "end")]
+        for one in fields.mappings("ranges", min_count=1)
+    ]
     words = fields.texts("timelinelabels")
     if findings.problems:
         raise FileProblemError("; ".join(findings.problems))
-    for number, (start, end) in enumerate(ranges):
+    for number, (start, end) in enumerate(numbers):
         for offset, word in enumerate(words):
             label = frame.drawn(number * len(words) + offset, layer, clock.span_ns(start, end), clock.proxy)
             if word == SEE_TEXT:

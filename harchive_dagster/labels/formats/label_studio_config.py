@@ -27,16 +27,16 @@ def config(job: Job) -> bytes:
     etree.SubElement(view, "Video", name=VIDEO_TAG, value=f"${VIDEO_TAG}", frameRate="$fps", timelineHeight="120")
     for layer in LAYERS:
         etree.SubElement(view, "Header", value=layer, size="5")
-        offered = ACTIVITIES if layer == "activity" else job.verbs
+        offered = ACTIVITIES if layer == "activity" else job.offered_verbs
         _labels(etree.SubElement(view, "TimelineLabels", name=layer, toName=VIDEO_TAG), (*offered, SEE_TEXT))
     nouns = etree.SubElement(
         view, "Choices", name=NOUN_TAG, toName=VIDEO_TAG, perRegion="true", choice="single", layout="select"
     )
-    for noun in job.nouns:
+    for noun in job.offered_nouns:
         etree.SubElement(nouns, "Choice", value=xml_text(noun))
     etree.SubElement(view, "TextArea", name=TEXT_TAG, toName=VIDEO_TAG, perRegion="true", maxSubmissions="1")
     etree.SubElement(view, "Header", value=OBJECT_LAYER, size="5")
-    _labels(etree.SubElement(view, "Labels", name=OBJECT_LAYER, toName=VIDEO_TAG, allowEmpty="true"), job.nouns)
+    _labels(etree.SubElement(view, "Labels", name=OBJECT_LAYER, toName=VIDEO_TAG, allowEmpty="true"), job.offered_nouns)
     etree.SubElement(view, "VideoRectangle", name=BOX_TAG, toName=VIDEO_TAG)
     return xml_bytes(view)
 

@@ -128,7 +128,7 @@ class Job:
         video_uri: where the tool finds that video.
         instruction: of the task, in English; empty for a recording without one.
         labels: drawn before, or proposed; the latter without annotator.
-        verbs, nouns: the words that are offered.
+        verbs, nouns: the taxonomy's words.
         made_at: goes into formats that need a date.
     """
 
@@ -145,6 +145,16 @@ class Job:
     def name(self) -> str:
         """Session and start of the video's digest: what readers recognise the video by."""
         return self.proxy.name
+
+    @property
+    def offered_verbs(self) -> tuple[str, ...]:
+        """The taxonomy's verbs, then those that labels have beside them."""
+        return tuple(dict.fromkeys([*self.verbs, *sorted(label.verb for label in self.labels if label.verb)]))
+
+    @property
+    def offered_nouns(self) -> tuple[str, ...]:
+        """The taxonomy's nouns, then those that labels have beside them."""
+        return tuple(dict.fromkeys([*self.nouns, *sorted(label.noun for label in self.labels if label.noun)]))
 
 
 class AnnotationFormat(Protocol):
