@@ -8,7 +8,7 @@ from pathlib import Path
 from harchive_dagster.errors import LabelError
 from harchive_dagster.labels.annotation_files import read_annotations
 from harchive_dagster.labels.formats.documents import FileProblemError, read_annotation_file
-from harchive_dagster.labels.formats.proxy import sessions_named_in
+from harchive_dagster.labels.formats.proxy import read_proxies, sessions_named_in
 from harchive_dagster.labels.formats.registry import SUFFIXES
 from harchive_dagster.reasons import Reason
 
@@ -66,7 +66,13 @@ def file_annotations(
 
 
 def _label_count(path: Path, session: str, target: Path) -> int:
-    labels = read_annotations(target.parents[1], session_pseudonym=session, instead=(target, path))
+    ends_ns = [proxy.end_ns for proxy in read_proxies(target.parent)]
+    labels = read_annotations(
+        target.parents[1],
+        session_pseudonym=session,
+        duration_ns=max(ends_ns, default=None),
+        instead=(target, path),
+    )
     digest = read_annotation_file(path).sha256
     return sum(label.source_file_sha256 == digest for label in labels)
 

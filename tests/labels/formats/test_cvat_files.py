@@ -22,7 +22,8 @@ ACTION = """<track id="0" label="action" source="manual">
 <attribute name="verb">fold</attribute><attribute name="noun">shirt</attribute></box>
 <box frame="31" outside="0" occluded="0" keyframe="0" xtl="0.0" ytl="0.0" xbr="1280.0" ybr="720.0" z_order="0">
 <attribute name="verb">fold</attribute><attribute name="noun">shirt</attribute></box>
-<box frame="60" outside="1" occluded="0" keyframe="1" xtl="0.0" ytl="0.0" xbr="1280.0" ybr="720.0" z_order="0"/></track>"""
+<box frame="60" outside="1" occluded="0" keyframe="1" xtl="0.0" ytl="0.0" xbr="1280.0" ybr="720.0" z_order="0"/>
+</track>"""
 
 POLYGON = """<track id="3" label="car">
 <polygon frame="0" points="324.79,213.16;323.74,227.90;347.42,237.37" outside="0" occluded="0" keyframe="1"></polygon>

@@ -81,7 +81,8 @@ def test_who_drew_it_is_said_by_the_tier_the_author_or_the_file_s_name(
 
 def test_words_are_those_of_the_child_tiers_where_there_are_any(read: Any) -> None:
     child = """<TIER TIER_ID="v" LINGUISTIC_TYPE_REF="verb" PARENT_REF="action"><ANNOTATION>
-<REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1"><ANNOTATION_VALUE>juggle</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>"""
+<REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1"><ANNOTATION_VALUE>juggle</ANNOTATION_VALUE>
+</REF_ANNOTATION></ANNOTATION></TIER>"""
     (label,) = read(_document(f'<TIER TIER_ID="action">{ONE}</TIER>{child}'))
     assert (label.verb, label.noun, label.text) == ("juggle", None, "fold the shirt")
 

@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from harchive_dagster.labels.formats.protocol import Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy
 from harchive_dagster.labels.formats.registry import FORMATS, format_named
 from harchive_dagster.labels.layers import LAYERS
+from harchive_dagster.recording import container
 
 TOOLS = [one.name for one in FORMATS]
 RATES = ["23.976", "25", "29.97", "30", "50", "59.94", "varying"]
+SESSION = "s-abcdefghij234567klmn"
 SETS = 30
 """Of each tool at each rate: 210 a tool."""
 
@@ -79,6 +82,19 @@ def _tolerances_ns(tool: str, proxy: Proxy, label: Drawn, *, is_on_frames: bool)
     return frame_ns // 2 + 1 + is_short * frame_ns, frame_ns // 2 + 1 + is_short * frame_ns
 
 
+def _require_same(annotations: Any, job: Job, tool: str, *, is_on_frames: bool) -> None:
+    back = _there_and_back(annotations, job, tool)
+    assert back.keys() == {label.text for label in job.labels}
+    for label in job.labels:
+        got = back[label.text]
+        start_ns, end_ns = _tolerances_ns(tool, job.proxy, label, is_on_frames=is_on_frames)
+        assert abs(got.start_ns - label.start_ns) <= start_ns
+        assert abs(got.end_ns - label.end_ns) <= end_ns
+        assert (got.layer, got.annotator) == (label.layer, "asha")
+        if tool != "egoverse":  # one text, no words
+            assert (_written(got, "verb"), _written(got, "noun")) == (label.verb, label.noun)
+
+
 @pytest.mark.parametrize("is_on_frames", [True, False], ids=["on frames", "anywhere"])
 @pytest.mark.parametrize("fps", RATES)
 @pytest.mark.parametrize("tool", TOOLS)
@@ -94,16 +110,20 @@ def test_labels_come_back_as_they_went(
     proxy = make_proxy(fps)
     for seed in range(SETS // 2):
         labels = _labels(seed, proxy, is_on_frames=is_on_frames)
-        back = _there_and_back(annotations, make_job(*labels, proxy=proxy), tool)
-        assert back.keys() == {label.text for label in labels}
-        for label in labels:
-            got = back[label.text]
-            start_ns, end_ns = _tolerances_ns(tool, proxy, label, is_on_frames=is_on_frames)
-            assert abs(got.start_ns - label.start_ns) <= start_ns
-            assert abs(got.end_ns - label.end_ns) <= end_ns
-            assert (got.layer, got.annotator) == (label.layer, "asha")
-            if tool != "egoverse":  # one text, no words
-                assert (_written(got, "verb"), _written(got, "noun")) == (label.verb, label.noun)
+        _require_same(annotations, make_job(*labels, proxy=proxy), tool, is_on_frames=is_on_frames)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_two_hundred_sets_of_labels_come_back_as_they_went(
+    annotations: Any, make_proxy: Callable[..., Proxy], make_job: Callable[..., Job], tool: str, fps: str
+) -> None:
+    proxy = make_proxy(fps)
+    for seed in range(1000, 1200):
+        is_on_frames = seed % 2 == 0
+        labels = _labels(seed, proxy, is_on_frames=is_on_frames)
+        _require_same(annotations, make_job(*labels, proxy=proxy), tool, is_on_frames=is_on_frames)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -181,3 +201,18 @@ def _drop_and_read(annotations: Any, job: Job, tool: str) -> None:
         if not name.endswith((".label-config.xml", ".labels.json")):
             annotations.drop(content, f"asha.{name}")
     annotations.read()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("clip", ["egocentric_two_faces.mp4", "gopro_max_walk.mp4", "street_one_person.mp4"])
+def test_labels_on_a_real_recording_s_frames_come_back_as_they_went(
+    annotations: Any, make_job: Callable[..., Job], realdata: Path, clip: str, tool: str
+) -> None:
+    with container.open_video(realdata / clip) as video:
+        packets = container._read_packets(video, container.video_stream(video, clip), clip)
+    end_ns = int(packets.pts_ns[-1]) + packets.last_duration_ns
+    proxy = Proxy(SESSION, "ab" * 32, packets.pts_ns, end_ns, 1280, 720)
+    for seed in range(20):
+        labels = _labels(seed, proxy, is_on_frames=True)
+        _require_same(annotations, make_job(*labels, proxy=proxy), tool, is_on_frames=True)
