@@ -79,9 +79,8 @@ def session_to_label(
         )
     path = lake.media_folder(RESTRICTED) / video["uri"]
     width_px, height_px = _shown_size_px(path, session["width_px"], session["height_px"])
-    pseudonym = pseudonyms.session(session_id)
     proxy = Proxy(
-        session_pseudonym=pseudonym,
+        session_pseudonym=pseudonyms.session(session_id),
         sha256=video["sha256"],
         pts_ns=frames.sort_by("frame_index").column("pts_ns").to_numpy(),
         end_ns=session["duration_ns"],
@@ -98,7 +97,6 @@ def session_to_label(
     labels = tuple(_labels(lake, worker_day, session_id, which_labels))
     taxonomy = load_taxonomy()
     job = Job(
-        session_pseudonym=pseudonym,
         proxy=proxy,
         video_uri=f"{media_url}{proxy.name}.mp4",
         instruction=task.text if task else "",
@@ -126,7 +124,7 @@ def write_job(session: SessionToLabel, tool: AnnotationFormat, folder: Path, ann
     folder.mkdir(parents=True, exist_ok=True)
     publish_media({f"{MEDIA}/{job.name}.mp4": session.video}, folder)
     write_proxy(job.proxy, folder)
-    write_proxy(job.proxy, annotations / job.session_pseudonym)
+    write_proxy(job.proxy, annotations / job.proxy.session_pseudonym)
     (folder / f"{job.name}.instructions.txt").write_text(_instructions(session.task), encoding="utf-8")
     written = []
     for name, content in tool.write(job).items():

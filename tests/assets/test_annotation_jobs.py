@@ -5,12 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from harchive_dagster.cli import cli
+from harchive_dagster.commands.annotate import export
+from harchive_dagster.delivery.annotation_jobs import WHICH_LABELS
 from harchive_dagster.errors import HarchiveError, LakeError
+from harchive_dagster.labels.formats.registry import FORMATS
 from harchive_dagster.lake import schemas
 
 TOOLS = ["label-studio", "cvat", "elan", "epic", "egoverse", "csv"]
@@ -107,6 +111,12 @@ def test_what_a_tool_saves_is_read_by_the_next_run(labelled: Any, run: Any, tmp_
     drawn = labelled.lake.read(schemas.ANNOTATIONS).to_pylist()
     assert {row["annotator"] for row in drawn} == {labelled.pseudonyms.annotator("asha")}
     assert "step" in {row["layer"] for row in drawn}
+
+
+def test_the_command_line_offers_every_format_and_every_choice_of_labels() -> None:
+    offered = {option.name: option.type.choices for option in export.params if isinstance(option.type, click.Choice)}
+    assert set(offered["tool"]) == {one.name for one in FORMATS}
+    assert offered["labels"] == WHICH_LABELS
 
 
 def test_a_file_that_cannot_be_read_is_not_filed(labelled: Any, run: Any, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _row(label: Drawn, job: Job, taxonomy: Taxonomy, verbs: Sequence[str], nouns
     noun_class = nouns.index(noun) if noun else -1
     return {
         "narration_id": label.annotation_id,
-        "participant_id": job.session_pseudonym,
+        "participant_id": job.proxy.session_pseudonym,
         "video_id": job.name,
         "narration_timestamp": f"{_timestamp(start)}0",
         "start_timestamp": _timestamp(start),

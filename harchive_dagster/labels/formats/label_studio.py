@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
-from harchive_dagster.labels.formats.label_studio_boxes import box_result, boxes_of, require_rate_of
+from harchive_dagster.labels.formats.label_studio_boxes import box_result, boxes_of, number_in, require_rate_of
 from harchive_dagster.labels.formats.label_studio_clock import FrameClock
 from harchive_dagster.labels.formats.label_studio_config import BOX_TAG, NOUN_TAG, SEE_TEXT, TEXT_TAG, VIDEO_TAG, config
 from harchive_dagster.labels.formats.protocol import Drawn, Job, Reading, Source
@@ -58,7 +58,11 @@ class LabelStudio:
         return Reading(tuple(labels), tuple(problems))
 
     def write(self, job: Job) -> dict[str, bytes]:
-        """A task with our proposals as predictions and former annotations as such, and the project's configuration."""
+        """A task with what was proposed or drawn as predictions, and the project's configuration.
+
+        What people drew is a prediction too, under the annotator's pseudonym: an import refuses annotations of users
+        that it does not know.
+        """
         clock = FrameClock(job.proxy, job.proxy.fps)
         task: dict[str, Any] = {
             "data": {
@@ -67,15 +71,11 @@ class LabelStudio:
                 "instruction": job.instruction,
                 "harchive_video": job.name,
             },
-            "annotations": [],
             "predictions": [],
         }
         for annotator, labels in groupby(sorted(job.labels, key=lambda label: label.annotator), lambda x: x.annotator):
             result = [one for label in labels for one in _results(label, clock)]
-            if annotator:
-                task["annotations"].append({"completed_by": {"email": annotator}, "result": result})
-            else:
-                task["predictions"].append({"model_version": "harchive", "result": result})
+            task["predictions"].append({"model_version": annotator or "harchive", "result": result})
         return {
             f"{job.name}.json": json.dumps([task], ensure_ascii=False, indent=1).encode("utf-8", "replace"),
             f"{job.name}.label-config.xml": config(job),
@@ -128,7 +128,7 @@ def _rate(task: Mapping[str, Any], proxy: Proxy) -> float:
         FileProblemError: it is not the proxy's, or nothing tells it.
     """
     data = task.get("data")
-    fps = data.get("fps") if isinstance(data, dict) else None
+    fps = number_in(data.get("fps")) if isinstance(data, dict) else None
     rectangles = [
         result.get("value")
         for _, annotation in _annotations(task, "")
@@ -138,9 +138,9 @@ def _rate(task: Mapping[str, Any], proxy: Proxy) -> float:
     ]
     for value in rectangles:
         require_rate_of(value, proxy)
-    if isinstance(fps, int | float) and not isinstance(fps, bool):
-        proxy.require_fps(float(fps), "data.fps")
-        return float(fps)
+    if fps is not None:
+        proxy.require_fps(fps, "data.fps")
+        return fps
     if rectangles:
         return proxy.fps
     raise FileProblemError(

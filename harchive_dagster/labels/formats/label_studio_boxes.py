@@ -25,7 +25,7 @@ def require_rate_of(value: Any, proxy: Proxy) -> None:
     """
     if not isinstance(value, dict):
         return
-    count, duration_s = (_number(value.get(name)) for name in ("framesCount", "duration"))
+    count, duration_s = (number_in(value.get(name)) for name in ("framesCount", "duration"))
     if count is not None and duration_s is not None and abs(count - duration_s * proxy.fps) > _LEEWAY_FRAMES:
         raise FileProblemError(
             f"a rectangle has {count:.0f} frames in {duration_s:.6g} s, the proxy has {proxy.fps:.6g} a second"
@@ -33,7 +33,7 @@ def require_rate_of(value: Any, proxy: Proxy) -> None:
     sequence = value.get("sequence")
     for one in sequence if isinstance(sequence, list) else []:
         said = one if isinstance(one, dict) else {}
-        frame, time_s = _number(said.get("frame")), _number(said.get("time"))
+        frame, time_s = number_in(said.get("frame")), number_in(said.get("time"))
         if frame is not None and time_s is not None and abs(frame - time_s * proxy.fps) > _LEEWAY_FRAMES:
             raise FileProblemError(
                 f"a rectangle has frame {frame:.0f} at {time_s:.6g} s, the proxy has {proxy.fps:.6g} a second"
@@ -106,6 +106,7 @@ def box_result(label: Drawn, clock: FrameClock) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> float | None:
+def number_in(value: Any) -> float | None:
+    """A JSON value as a number that arithmetic stands; None where it is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
     return float(value) if is_number else None

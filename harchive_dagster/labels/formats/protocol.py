@@ -123,8 +123,7 @@ class Job:
     """One session to be annotated.
 
     Attributes:
-        session_pseudonym: the only name that annotators see.
-        proxy: of the anonymized video.
+        proxy: of the anonymized video; has the session's pseudonym, the only name that annotators see.
         video_uri: where the tool finds that video.
         instruction: of the task, in English; empty for a recording without one.
         labels: drawn before, or proposed; the latter without annotator.
@@ -132,7 +131,6 @@ class Job:
         made_at: goes into formats that need a date.
     """
 
-    session_pseudonym: str
     proxy: Proxy
     video_uri: str
     instruction: str
@@ -158,7 +156,7 @@ class Job:
 
 
 class AnnotationFormat(Protocol):
-    """One file format. Content decides, never the file's name."""
+    """One file format. Which one a file has is told by its content, never by its name."""
 
     @property
     def name(self) -> str:

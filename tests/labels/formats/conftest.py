@@ -1,5 +1,6 @@
 """What the tests of annotation formats share: proxies at the rates that cameras have, and jobs on them."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -12,6 +13,7 @@ import pytest
 from harchive_dagster.labels.annotation_files import Annotation, read_annotations
 from harchive_dagster.labels.formats.protocol import Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy, write_proxy
+from harchive_dagster.labels.formats.registry import format_named
 
 SESSION = "s-abcdefghij234567klmn"
 NTSC = Fraction(1000, 1001)
@@ -40,7 +42,6 @@ def _make_proxy(fps: str = "30", *, frame_count: int = 900, session: str = SESSI
 def _make_job(*labels: Drawn, **changes: Any) -> Job:
     proxy = changes.pop("proxy", None) or _make_proxy()
     values: dict[str, Any] = {
-        "session_pseudonym": proxy.session_pseudonym,
         "proxy": proxy,
         "video_uri": f"media/{proxy.name}.mp4",
         "instruction": "Fold the clean laundry & stack it.",
@@ -50,6 +51,16 @@ def _make_job(*labels: Drawn, **changes: Any) -> Job:
         "made_at": datetime(2026, 3, 2, 4, 30, tzinfo=UTC),
     }
     return Job(**(values | changes))
+
+
+def accepted(task_list: bytes) -> bytes:
+    """Label Studio's export after annotators submitted what was predicted for them."""
+    (task,) = json.loads(task_list)
+    task["annotations"] = [
+        {"id": number, "completed_by": {"email": one["model_version"]}, "result": one["result"]}
+        for number, one in enumerate(task["predictions"])
+    ]
+    return json.dumps([task]).encode()
 
 
 class AnnotationsFolder:
@@ -68,6 +79,12 @@ class AnnotationsFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
+
+    def drop_job(self, job: Job, tool: str) -> None:
+        """What an annotator's tool saves when everything in a job is accepted."""
+        for name, content in format_named(tool).write(job).items():
+            if not name.endswith((".label-config.xml", ".labels.json")):
+                self.drop(accepted(content) if tool == "label-studio" else content, f"asha.{name}")
 
     def read(self, duration_ns: int | None = None) -> list[Annotation]:
         return read_annotations(self.root, session_pseudonym=SESSION, duration_ns=duration_ns)

@@ -28,7 +28,8 @@ def _seed(folder: Path, job: Job, tool: str) -> Path:
     files = format_named(tool).write(job)
     name = next(name for name in files if not name.endswith((".label-config.xml", ".labels.json")))
     path = folder / f"seed{Path(name).suffix}"
-    path.write_bytes(files[name])
+    # Label Studio's annotations have the form of its predictions.
+    path.write_bytes(files[name].replace(b'"predictions"', b'"annotations"'))
     return path
 
 

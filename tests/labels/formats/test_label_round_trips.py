@@ -12,7 +12,7 @@ from harchive_dagster.errors import LabelError
 from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.formats.protocol import Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy
-from harchive_dagster.labels.formats.registry import FORMATS, format_named
+from harchive_dagster.labels.formats.registry import FORMATS
 from harchive_dagster.labels.layers import LAYERS
 from harchive_dagster.recording import container
 
@@ -55,9 +55,7 @@ def _there_and_back(annotations: Any, job: Job, tool: str) -> dict[str, Annotati
     """By text, which every format keeps."""
     shutil.rmtree(annotations.root, ignore_errors=True)
     annotations.know(job.proxy)
-    for name, content in format_named(tool).write(job).items():
-        if not name.endswith((".label-config.xml", ".labels.json")):
-            annotations.drop(content, f"asha.{name}")
+    annotations.drop_job(job, tool)
     return {str(label.text): label for label in annotations.read(job.proxy.end_ns)}
 
 
@@ -171,8 +169,9 @@ def test_labels_on_another_session_s_video_are_refused_or_passed_over(
     other = make_proxy(session="s-zzzzzzzzzzzzzzzzzzzz")
     job = make_job(Drawn("n1", "asha", "action", 0, 2_000_000_000, verb="fold"), proxy=other)
     annotations.know(make_proxy())
+    annotations.drop_job(job, tool)
     with pytest.raises(LabelError, match=r"another session|0 tasks|0 videos"):
-        _drop_and_read(annotations, job, tool)
+        annotations.read()
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "csv"])
@@ -181,8 +180,9 @@ def test_labels_on_a_video_that_is_no_proxy_are_refused(
 ) -> None:
     annotations.know(make_proxy())
     job = make_job(Drawn("n1", "asha", "action", 0, 10**9, verb="fold"), proxy=make_proxy(digest="cd"))
+    annotations.drop_job(job, tool)
     with pytest.raises(LabelError, match=r"digest cdcdcdcdcdcdcdcd…, the proxies known are abababababababab"):
-        _drop_and_read(annotations, job, tool)
+        annotations.read()
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "cvat", "epic", "egoverse"])
@@ -192,15 +192,9 @@ def test_labels_that_were_counted_at_another_frame_rate_are_refused(
     annotations.know(make_proxy("25", frame_count=750))
     labels = [Drawn("n1", "asha", "action", 20 * 10**9, 29 * 10**9, verb="fold")]
     job = make_job(*labels, proxy=replace(make_proxy("30"), sha256="ab" * 32))
+    annotations.drop_job(job, tool)
     with pytest.raises(LabelError, match=r"frames a second|frame rate"):
-        _drop_and_read(annotations, job, tool)
-
-
-def _drop_and_read(annotations: Any, job: Job, tool: str) -> None:
-    for name, content in format_named(tool).write(job).items():
-        if not name.endswith((".label-config.xml", ".labels.json")):
-            annotations.drop(content, f"asha.{name}")
-    annotations.read()
+        annotations.read()
 
 
 @pytest.mark.realdata
