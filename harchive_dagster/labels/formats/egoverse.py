@@ -26,10 +26,9 @@ class EgoVerse:
     def is_mine(self, file: AnnotationFile) -> bool:
         """Whether it is a list of objects with frames; a list of nothing is one as well."""
         entries = file.json if file.is_json else None
-        is_entry = (
-            [isinstance(one, dict) and "start_idx" in one for one in entries] if isinstance(entries, list) else None
+        return isinstance(entries, list) and (
+            not entries or any(isinstance(one, dict) and "start_idx" in one for one in entries)
         )
-        return is_entry == [] or any(is_entry or ())
 
     def read(self, file: AnnotationFile, source: Source) -> Reading:
         """All entries."""
