@@ -5,7 +5,8 @@ import dataclasses
 import dagster as dg
 
 from harchive_dagster.gates import StageEvents, StageGate
-from harchive_dagster.labels.annotation_files import LAYERS, Annotation, read_annotations
+from harchive_dagster.labels.annotation_files import Annotation, read_annotations
+from harchive_dagster.labels.layers import KNOWN_LAYERS
 from harchive_dagster.labels.proposals import propose_activity
 from harchive_dagster.labels.segments import build_segments
 from harchive_dagster.lake import rows, schemas
@@ -18,26 +19,30 @@ from harchive_dagster.quality import facts
 from harchive_dagster.worker_day_asset import worker_day_asset
 
 
-@worker_day_asset("annotations", kinds={"deltalake", "csv"}, also_reads=["annotation_files"])
+@worker_day_asset("annotations", kinds={"deltalake", "csv", "json", "xml"}, also_reads=["annotation_files"])
 def annotations(
     context: dg.AssetExecutionContext,
     landing: dg.ResourceParam[Landing],
     lake: dg.ResourceParam[Lake],
     pseudonyms: dg.ResourceParam[Pseudonymiser],
 ) -> StageEvents:
-    """What human annotators drew, as written; annotators under pseudonyms."""
+    """What human annotators drew in any of the tools, as written; annotators under pseudonyms."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "annotations", worker_day)
     tables = []
     standing = standing_sessions(lake, landing, worker_day, "annotations")
     for session in standing:
         with gate.session(session.session_id):
-            drawn = read_annotations(landing.annotations, session_pseudonym=pseudonyms.session(session.session_id))
+            drawn = read_annotations(
+                landing.annotations,
+                session_pseudonym=pseudonyms.session(session.session_id),
+                duration_ns=session.row["duration_ns"],
+            )
             named = [dataclasses.replace(item, annotator=pseudonyms.annotator(item.annotator)) for item in drawn]
             tables.append(rows.records(schemas.ANNOTATIONS, worker_day, session.session_id, named))
     table = rows.together(schemas.ANNOTATIONS, tables)
     durations_ns = {session.session_id: session.row["duration_ns"] for session in standing}
-    gate.sift(facts.annotation_facts(table, durations_ns, LAYERS, list(durations_ns)))
+    gate.sift(facts.annotation_facts(table, durations_ns, KNOWN_LAYERS, list(durations_ns)))
     table = gate.keep(table)
     yield from gate.publish(
         {schemas.ANNOTATIONS: table},

@@ -40,7 +40,7 @@ consent_records = dg.AssetSpec(
 )
 annotation_files = dg.AssetSpec(
     "annotation_files",
-    description="`<annotations>/<session pseudonym>/*.csv`: what human annotators drew.",
+    description="`<annotations>/<session pseudonym>/`: what human annotators drew, as their tools write it.",
     group_name="landing",
     kinds={"csv"},
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harchive_dagster import __version__
+from harchive_dagster.commands.annotate import annotate
 from harchive_dagster.commands.doctor import doctor
 from harchive_dagster.commands.quarantine import quarantine
 from harchive_dagster.commands.redact import redact
@@ -23,6 +24,7 @@ def cli() -> None:
 cli.add_command(pack)
 cli.add_command(extract_video)
 cli.add_command(landing)
+cli.add_command(annotate)
 cli.add_command(quarantine)
 cli.add_command(redact)
 cli.add_command(doctor)

@@ -1,8 +1,11 @@
 """What every test shares: an environment of its own, so that no test reads a developer's settings or instance."""
 
 import base64
+import inspect
 import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -11,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+MUTATIONS = 2_000
+"""Damaged files per format in every run; a `fuzz` test of each format asks for 50,000."""
 
 # Before any Dagster module is imported: tests must neither write into a developer's instance nor report usage.
 os.environ.pop("DAGSTER_HOME", None)
@@ -152,3 +158,39 @@ def make_recorder_file() -> Callable[[Path], Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def survive_mutations(tmp_path: Path) -> Callable[..., dict[str, int]]:
+    """Runs a module-level function of a test file on damaged copies of files; only SessionRejectedError may come out.
+
+    Gives back how many were still read and how many refused; a check that nothing is ever refused, or that everything
+    is, would prove little, so both must have happened.
+    """
+
+    def run(exercise: Callable[[Path], object], seeds: list[Path], count: int = MUTATIONS) -> dict[str, int]:
+        task = {
+            "source": inspect.getsourcefile(exercise),
+            "name": exercise.__name__,
+            "seeds": [str(seed) for seed in seeds],
+            "suffix": seeds[0].suffix,
+            "folder": str(tmp_path),
+            "first": 0,
+            "count": count,
+        }
+        child = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("mutated_inputs.py"))],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3000,
+        )
+        current = tmp_path / "current"
+        killer = current.read_text() if current.exists() else "before the first"
+        assert child.returncode == 0, f"mutation {killer} ended with {child.returncode}:\n{child.stderr[-4000:]}"
+        outcomes = json.loads(child.stdout.splitlines()[-1])
+        assert all(outcomes.values()), outcomes
+        return outcomes
+
+    return run

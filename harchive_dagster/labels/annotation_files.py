@@ -1,28 +1,29 @@
-"""Labels that people drew, read from our own CSV form. Merging annotators and pseudonyms belong elsewhere."""
+"""Labels that people drew, of one session, whichever tool they used. How a tool's files are laid out is in `formats`.
 
-import csv
-import hashlib
-import io
+Merging annotators and pseudonyms belong elsewhere.
+"""
+
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from harchive_dagster.errors import LabelError
+from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError, read_annotation_file
+from harchive_dagster.labels.formats.plain_csv import box_document
+from harchive_dagster.labels.formats.protocol import Drawn, Source
+from harchive_dagster.labels.formats.proxy import PROXY_SUFFIX, Proxy, read_proxies, video_named_in
+from harchive_dagster.labels.formats.registry import SUFFIXES, format_of
+from harchive_dagster.labels.layers import KNOWN_LAYERS, LAYERS, OBJECT_LAYER
 from harchive_dagster.labels.taxonomy import Taxonomy, load_taxonomy
-from harchive_dagster.landing.fields import INT64_MAX, parse_moment
+from harchive_dagster.landing.fields import INT64_MAX
 from harchive_dagster.reasons import Reason
 
-LAYERS = ("activity", "action", "step")
-REQUIRED_COLUMNS = ("annotation_id", "annotator", "layer", "start_ns", "end_ns", "verb", "noun", "text")
-OPTIONAL_COLUMNS = ("tool", "tool_version", "created_at_utc")
+__all__ = ["LAYERS", "Annotation", "annotator_of", "read_annotations"]
 
-_UNNAMED_TOOL = "csv"
-_UNNAMED_VERSION = "1"
-_MAX_FILE_BYTES = 64 * 2**20  # a label a second for a day, with long texts, is under 20 MB
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_UNNAMED = "1"
 _SHOWN_PROBLEMS = 5
 _KEPT_PROBLEMS = 200
 
@@ -33,7 +34,8 @@ class Annotation:
 
     Attributes:
         verb, noun: canonical where the taxonomy knows the word, else as written.
-        attributes: a JSON object; `is_known_verb`, `is_known_noun`, and what was written where that differs.
+        attributes: a JSON object; `is_known_verb`, `is_known_noun`, and what was written where that differs;
+            `proxy_sha256` and `proxy_fps` of the video that it was drawn on, where that is known; `boxes` of an object.
         created_at_utc: aware; None where the file does not say.
     """
 
@@ -52,151 +54,165 @@ class Annotation:
     source_file_sha256: str
 
 
-def read_annotations(folder: Path, *, session_pseudonym: str, duration_ns: int | None = None) -> list[Annotation]:
-    """Read every label file of one session: `<folder>/<session_pseudonym>/*.csv`.
+def read_annotations(
+    folder: Path,
+    *,
+    session_pseudonym: str,
+    duration_ns: int | None = None,
+    instead: tuple[Path, Path] | None = None,
+) -> list[Annotation]:
+    """Read every label file of one session: `<folder>/<session_pseudonym>/`, in any of the formats.
 
-    Annotators see pseudonyms only, so their files are filed by pseudonym. No folder means no labels yet.
+    Annotators see pseudonyms only, so their files are filed by pseudonym. No folder means no labels yet. Beside them
+    lie the proxies that jobs were exported with, which frame numbers are converted by.
 
     Args:
         folder: the folder of all sessions' annotations.
         session_pseudonym: whose labels to read.
-        duration_ns: the recording's length; labels must end by then. Not checked where None.
+        duration_ns: the recording's length; labels must end by then, but for their format's rounding, which is cut off.
+            Not checked where None.
+        instead: a file of the session, there or not, and another whose content to read as if it lay in its place.
 
     Returns:
         The labels, sorted by layer, start and id.
 
     Raises:
-        LabelError: ANNOTATION_INVALID with every problem, each with its file and line, in `evidence["problems"]`.
+        LabelError: ANNOTATION_INVALID with every problem, each with its file and place, in `evidence["problems"]`.
+        SettingsError: a proxy is damaged.
     """
-    reading = _Reading(load_taxonomy(), INT64_MAX if duration_ns is None else duration_ns)
-    for path in sorted((folder / session_pseudonym).glob("*.csv")):
-        if not path.name.startswith("."):
-            reading.read(path)
-    if reading.problems:
-        count = len(reading.problems)
-        shown = "; ".join(reading.problems[:_SHOWN_PROBLEMS])
-        more = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
-        raise LabelError(
-            Reason.ANNOTATION_INVALID,
-            f"annotations of session {session_pseudonym!r} have {count} problem(s): {shown}{more}.",
-            mend="Correct the lines in the annotation tool, and export the file again.",
-            evidence={"problems": reading.problems[:_KEPT_PROBLEMS], "count": count},
-        )
+    mine = folder / session_pseudonym
+    reading = _Reading(session_pseudonym, read_proxies(mine), duration_ns)
+    target, content = instead or (None, None)
+    for path in sorted({*mine.glob("*"), *([target] if target else [])}):
+        is_label_file = path.suffix.lower() in SUFFIXES and not path.name.endswith(PROXY_SUFFIX)
+        if is_label_file and not path.name.startswith("."):
+            reading.read(content if content and path == target else path, annotator_of(path.name))
+    reading.require_sound()
     return sorted(reading.annotations, key=lambda a: (a.layer, a.start_ns, a.end_ns, a.annotation_id))
+
+
+def annotator_of(file_name: str) -> str:
+    """Whom a file's name says, for formats that keep no name: what stands before the first dot, unless a video's."""
+    first = file_name.partition(".")[0]
+    return "unnamed" if video_named_in(first) else first
 
 
 class _Reading:
     """The labels and problems gathered over one session's files."""
 
-    def __init__(self, taxonomy: Taxonomy, duration_ns: int) -> None:
+    def __init__(self, session_pseudonym: str, proxies: Sequence[Proxy], duration_ns: int | None) -> None:
         self.annotations: list[Annotation] = []
         self.problems: list[str] = []
-        self._taxonomy = taxonomy
-        self._duration_ns = duration_ns
-        self._seen: dict[str, str] = {}
+        self._taxonomy = load_taxonomy()
+        self._duration_ns = INT64_MAX if duration_ns is None else duration_ns
+        self._session_pseudonym = session_pseudonym
+        self._proxies = proxies
+        self._seen: dict[tuple[str, str], str] = {}
+        self._files: dict[str, str] = {}
 
-    def read(self, path: Path) -> None:
-        try:
-            raw = _bytes_of(path)
-            rows = list(_rows(raw))
-        except (OSError, ValueError, csv.Error) as error:
-            self.problems.append(f"{path.name!a} cannot be read: {error}")
+    def require_sound(self) -> None:
+        if not self.problems:
             return
-        sha256 = hashlib.sha256(raw).hexdigest()
-        for line, row in rows:
-            place = f"{path.name!a} line {line}"
-            problems = [*_row_problems(row, self._duration_ns), *self._repeat_problem(row, place)]
-            if problems:
-                self.problems += [f"{place}: {problem}" for problem in problems]
-            else:
-                self.annotations.append(_annotation(row, self._taxonomy, sha256))
-
-    def _repeat_problem(self, row: Mapping[str, str], place: str) -> Iterator[str]:
-        annotation_id = row["annotation_id"]
-        if annotation_id and self._seen.setdefault(annotation_id, place) != place:
-            yield f"annotation_id {annotation_id!a} was used in {self._seen[annotation_id]}"
-
-
-def _bytes_of(path: Path) -> bytes:
-    if path.is_symlink() or not path.is_file():
-        raise ValueError("it is not a regular file")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {_MAX_FILE_BYTES} bytes")
-    return path.read_bytes()
-
-
-def _rows(raw: bytes) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number (of the row's last line) and cells, trimmed. Raises ValueError or csv.Error for anything else."""
-    text = raw.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
-    if "\0" in text:
-        raise ValueError("it holds a NUL character")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = [name.strip() for name in next(reader, [])]
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
-    unknown = [name for name in header if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)]
-    if missing or unknown or len(set(header)) < len(header):
-        raise ValueError(
-            f"its header lacks {missing}, has unknown {unknown}, "
-            f"and repeats {sorted({name for name in header if header.count(name) > 1})}"
+        count = len(self.problems)
+        shown = "; ".join(self.problems[:_SHOWN_PROBLEMS])
+        more = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
+        raise LabelError(
+            Reason.ANNOTATION_INVALID,
+            f"annotations of session {self._session_pseudonym!r} have {count} problem(s): {shown}{more}.",
+            mend="Correct them in the annotation tool, and export the file again.",
+            evidence={"problems": self.problems[:_KEPT_PROBLEMS], "count": count},
         )
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise ValueError(f"line {reader.line_num} has {len(cells)} cells, the header has {len(header)}")
-        yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+
+    def read(self, path: Path, annotator: str) -> None:
+        source = Source(self._session_pseudonym, self._proxies, annotator)
+        try:
+            file = read_annotation_file(path)
+            self._require_new(file)
+            reading = format_of(file).read(file, source)
+        except FileProblemError as error:
+            self.problems.append(f"{path.name!a}: {error}")
+            return
+        self.problems += [f"{path.name!a} {problem}" for problem in reading.problems]
+        own_ids: set[str] = set()
+        for label in reading.labels:
+            self._take(label, f"{path.name!a} {label.place}", own_ids, file.sha256)
+
+    def _take(self, label: Drawn, place: str, own_ids: set[str], sha256: str) -> None:
+        end_ns = self._within(label)
+        problems = [*_label_problems(label, end_ns, self._duration_ns), *self._repeat_problem(label, place, own_ids)]
+        if problems:
+            self.problems += [f"{place}: {problem}" for problem in problems]
+        else:
+            self.annotations.append(_annotation(label, end_ns, self._taxonomy, sha256))
+
+    def _require_new(self, file: AnnotationFile) -> None:
+        before = self._files.setdefault(file.sha256, file.name)
+        if before != file.name:
+            raise FileProblemError(f"it is the same file as {before!a}")
+
+    def _within(self, label: Drawn) -> int:
+        """The label's end, or the recording's where it is only the format's rounding that goes beyond."""
+        is_rounding = self._duration_ns < label.end_ns <= self._duration_ns + label.resolution_ns
+        return self._duration_ns if is_rounding else label.end_ns
+
+    def _repeat_problem(self, label: Drawn, place: str, own_ids: set[str]) -> Iterator[str]:
+        """Tools number labels anew for every annotator; one annotator's label comes once, even in two exports."""
+        if not label.annotation_id:
+            return
+        before = self._seen.setdefault((label.annotator, label.annotation_id), place)
+        if before != place:
+            yield f"annotation_id {label.annotation_id!a} was used in {before}"
+        elif label.annotation_id in own_ids:
+            yield f"annotation_id {label.annotation_id!a} is another annotator's in the same file"
+        own_ids.add(label.annotation_id)
 
 
-def _row_problems(row: Mapping[str, str], duration_ns: int) -> Iterator[str]:
-    for name in ("annotation_id", "annotator"):
-        if not row[name]:
-            yield f"{name} is empty"
-    if row["layer"] not in LAYERS:
-        yield f"layer is {row['layer']!a}, expected one of {', '.join(LAYERS)}"
-    if not row["verb"] and not row["text"]:
+def _label_problems(label: Drawn, end_ns: int, duration_ns: int) -> Iterator[str]:
+    if not label.annotation_id:
+        yield "annotation_id is empty"
+    if not label.annotator:
+        yield "annotator is empty"
+    if label.layer not in KNOWN_LAYERS:
+        yield f"layer is {label.layer!a}, expected one of {', '.join(KNOWN_LAYERS)}"
+    if label.layer == OBJECT_LAYER and not label.noun:
+        yield "noun does not say which object is seen"
+    if label.layer != OBJECT_LAYER and not label.verb and not label.text:
         yield "neither verb nor text says what is seen"
-    if row.get("created_at_utc") and parse_moment(row["created_at_utc"]) is None:
-        yield f"created_at_utc is {row['created_at_utc']!a}, expected an RFC 3339 time with offset"
-    yield from _time_problems(row, duration_ns)
-
-
-def _time_problems(row: Mapping[str, str], duration_ns: int) -> Iterator[str]:
-    wrong = [name for name in ("start_ns", "end_ns") if not _WHOLE_NUMBER.fullmatch(row[name])]
-    for name in wrong:
-        yield f"{name} is {row[name]!a}, expected whole nanoseconds from the first frame"
-    if wrong:
-        return
-    start_ns, end_ns = int(row["start_ns"]), int(row["end_ns"])
-    if start_ns >= end_ns:
-        yield f"start_ns {start_ns} is not before end_ns {end_ns}"
+    if not 0 <= label.start_ns < end_ns:
+        yield f"start_ns {label.start_ns} is not before end_ns {end_ns}"
     if end_ns > duration_ns:
         yield f"end_ns {end_ns} is after the recording's end at {duration_ns}"
 
 
-def _annotation(row: Mapping[str, str], taxonomy: Taxonomy, sha256: str) -> Annotation:
-    attributes: dict[str, str | bool] = {}
+def _annotation(label: Drawn, end_ns: int, taxonomy: Taxonomy, sha256: str) -> Annotation:
+    attributes: dict[str, Any] = {}
     words: dict[str, str | None] = {}
-    for name, canonical in (("verb", taxonomy.canonical_verb), ("noun", taxonomy.canonical_noun)):
-        written = row[name]
+    for name, written, canonical in (
+        ("verb", label.verb, taxonomy.canonical_verb),
+        ("noun", label.noun, taxonomy.canonical_noun),
+    ):
         known = canonical(written) if written else None
         words[name] = known or written or None
         if written:
             attributes[f"is_known_{name}"] = known is not None
         if known is not None and known != written:
             attributes[f"{name}_as_written"] = written
-    created = row.get("created_at_utc")
+    if label.proxy is not None:
+        attributes |= {"proxy_sha256": label.proxy.sha256, "proxy_fps": label.proxy.fps}
+    if label.boxes:
+        attributes["boxes"] = [box_document(box) for box in label.boxes]
     return Annotation(
-        annotation_id=row["annotation_id"],
-        annotator=row["annotator"],
-        tool=row.get("tool") or _UNNAMED_TOOL,
-        tool_version=row.get("tool_version") or _UNNAMED_VERSION,
-        layer=row["layer"],
-        start_ns=int(row["start_ns"]),
-        end_ns=int(row["end_ns"]),
+        annotation_id=label.annotation_id,
+        annotator=label.annotator,
+        tool=label.tool,
+        tool_version=label.tool_version or _UNNAMED,
+        layer=label.layer,
+        start_ns=label.start_ns,
+        end_ns=end_ns,
         verb=words["verb"],
         noun=words["noun"],
-        text=row["text"] or None,
+        text=label.text or None,
         attributes=json.dumps(attributes, ensure_ascii=False, sort_keys=True),
-        created_at_utc=parse_moment(created) if created else None,
+        created_at_utc=label.created_at_utc,
         source_file_sha256=sha256,
     )

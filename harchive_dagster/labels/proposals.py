@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harchive_dagster.labels.layers import ACTIVITIES
 from harchive_dagster.labels.segments import Segment, make_segment
 
 MODEL_NAME = "head-motion-thresholds"
 MODEL_VERSION = "1.0.0"
-ACTIVITIES = ("idle", "head_turn", "locomotion", "manipulation")
 
 _CELL_NS = 50_000_000  # 20 Hz: four times the top of the gait band
 _CELL_HZ = 1e9 / _CELL_NS

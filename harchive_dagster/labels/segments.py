@@ -163,7 +163,8 @@ def _steps(markers: Sequence[Marker], duration_ns: int) -> list[Segment]:
 
 
 def _step(number: int, interval: Interval, note: str | None) -> Segment:
-    verb, noun = _words_of(note or "")
+    # Only words of the taxonomy: a note may name a person.
+    verb, noun = load_taxonomy().words_of(note or "")
     return make_segment(
         layer="step",
         interval=interval,
@@ -173,17 +174,6 @@ def _step(number: int, interval: Interval, note: str | None) -> Segment:
         verb=verb,
         noun=noun,
     )
-
-
-def _words_of(note: str) -> tuple[str | None, str | None]:
-    """Verb and noun of a note such as 'fold the shirt'. Only words of the taxonomy: a note may name a person."""
-    taxonomy = load_taxonomy()
-    words = [word for word in note.split() if word.casefold() not in {"a", "an", "the"}]
-    for split in range(len(words), 0, -1):
-        verb = taxonomy.canonical_verb(" ".join(words[:split]))
-        if verb is not None:
-            return verb, taxonomy.canonical_noun(" ".join(words[split:]))
-    return None, None
 
 
 def _label(verb: str | None, noun: str | None) -> str:

@@ -11,6 +11,10 @@ import yaml
 
 from harchive_dagster.errors import SettingsError
 
+_ARTICLES = frozenset({"a", "an", "the"})
+_LONGEST_VERB = 8
+"""Words; the longest that ships has three. A text of a million words must not be joined a million times."""
+
 
 @dataclass(frozen=True)
 class Taxonomy:
@@ -33,6 +37,15 @@ class Taxonomy:
     def canonical_noun(self, text: str) -> str | None:
         """The canonical noun for a word or phrase in any case and spacing; None for words we do not know."""
         return self.nouns.get(normalised(text))
+
+    def words_of(self, note: str) -> tuple[str | None, str | None]:
+        """Canonical verb and noun of a note such as 'fold the shirt'; words that we do not know are left out."""
+        words = [word for word in note.split() if word.casefold() not in _ARTICLES]
+        for split in range(min(len(words), _LONGEST_VERB), 0, -1):
+            verb = self.canonical_verb(" ".join(words[:split]))
+            if verb is not None:
+                return verb, self.canonical_noun(" ".join(words[split:]))
+        return None, None
 
 
 def normalised(text: str) -> str:

@@ -46,19 +46,34 @@ def read_json_object(path: Path, *, max_bytes: int) -> tuple[dict[str, Any], str
         FileNotFoundError: there is no such file.
         ValueError: anything else that keeps it from being one JSON object; the message says what.
     """
-    raw = _read_regular_file(path, max_bytes)
-    try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply") from None
-    except ValueError as error:  # covers JSONDecodeError, UnicodeDecodeError and numbers of thousands of digits
-        raise ValueError(f"{path.name} is not valid JSON: {error}") from None
+    raw = read_regular_file(path, max_bytes)
+    document = parse_json(raw, path.name)
     if not isinstance(document, dict):
         raise ValueError(f"{path.name} holds a JSON {type(document).__name__}, expected an object")
     return document, hashlib.sha256(raw).hexdigest()
 
 
-def _read_regular_file(path: Path, max_bytes: int) -> bytes:
+def parse_json(raw: bytes, name: str) -> Any:
+    """What a JSON document holds: UTF-8, no key twice in one object, finite numbers only.
+
+    Raises:
+        ValueError: it is not such a document; the message begins with `name`.
+    """
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deeply") from None
+    except ValueError as error:  # covers JSONDecodeError, UnicodeDecodeError and numbers of thousands of digits
+        raise ValueError(f"{name} is not valid JSON: {error}") from None
+
+
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that is no link, folder or pipe; nothing is opened before that is known.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is something else, has more than `max_bytes`, or cannot be read.
+    """
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
@@ -132,6 +147,11 @@ class Fields:
         """Whether the key is present and not null. Counts as asked for."""
         self._asked.add(key)
         return self._values.get(key) is not None
+
+    def is_false(self, key: str) -> bool:
+        """Whether the key is given and false; anything else counts as not said. Counts as asked for."""
+        self._asked.add(key)
+        return self._values.get(key) is False
 
     def text(
         self,

@@ -111,10 +111,27 @@ def test_all_problems_of_all_files_come_in_one_error(tmp_path: Path) -> None:
     assert len(problems) == 4
 
 
-def test_an_id_may_be_used_once_over_all_files(tmp_path: Path) -> None:
-    _write(tmp_path, f"{HEADER}\na1,ravi,action,0,9,fold,,\n", "z.csv")
+def test_an_annotator_uses_an_id_once_over_all_files(tmp_path: Path) -> None:
+    _write(tmp_path, f"{HEADER}\na1,asha,action,0,9,wash,,\n", "z.csv")
     (found,) = _problems(tmp_path, "a1,asha,action,0,9,fold,,")
     assert found == "'z.csv' line 2: annotation_id 'a1' was used in 'labels.csv' line 2"
+
+
+def test_annotators_who_number_their_labels_alike_do_not_clash(tmp_path: Path) -> None:
+    _write(tmp_path, f"{HEADER}\na1,ravi,action,0,9,fold,,\n", "z.csv")
+    assert [label.annotator for label in _read(tmp_path, "a1,asha,action,0,9,fold,,")] == ["asha", "ravi"]
+
+
+def test_an_id_is_not_shared_within_a_file(tmp_path: Path) -> None:
+    (found,) = _problems(tmp_path, "a1,asha,action,0,9,fold,,", "a1,ravi,action,0,9,fold,,")
+    assert found == "'labels.csv' line 3: annotation_id 'a1' is another annotator's in the same file"
+
+
+def test_the_same_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        _write(tmp_path, f"{HEADER}\na1,asha,action,0,9,fold,,\n", name)
+    with pytest.raises(LabelError, match=r"same file as 'a\.csv'"):
+        read_annotations(tmp_path, session_pseudonym="s-abc")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Labels as annotation tools write and read them: one module a format. `protocol` says what each offers."""

@@ -1,0 +1,146 @@
+"""Out to the annotators and back: a job of a real run, drawn on as a tool would, and the run that reads it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from harchive_dagster.cli import cli
+from harchive_dagster.commands.annotate import export
+from harchive_dagster.delivery.annotation_jobs import WHICH_LABELS
+from harchive_dagster.errors import HarchiveError, LakeError
+from harchive_dagster.labels.formats.registry import FORMATS
+from harchive_dagster.lake import schemas
+
+TOOLS = ["label-studio", "cvat", "elan", "epic", "egoverse", "csv"]
+SESSION = "ses-to-label"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory, make_house: Any) -> Any:
+    """A house in which one session went through the whole chain. Tests put only annotations into it."""
+    house = make_house(tmp_path_factory.mktemp("labelled"))
+    house.add(session_id=SESSION, task_id="wash_dishes")
+    assert house.run().success
+    return house
+
+
+@pytest.fixture
+def run(labelled: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line over that house."""
+    monkeypatch.setenv("HARCHIVE_LAKE", str(labelled.lake.root))
+    monkeypatch.setenv("HARCHIVE_ANNOTATIONS", str(labelled.landing.annotations))
+    monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", labelled.pseudonyms.key.decode())
+    shutil.rmtree(labelled.landing.annotations)
+    labelled.landing.annotations.mkdir()
+
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(cli, ["annotate", *map(str, arguments)], catch_exceptions=False)
+
+    return invoke
+
+
+def _tools_file(folder: Path) -> Path:
+    """The file that an annotator's tool writes: the job's own, with nothing changed."""
+    asides = (".proxy.json", ".labels.json", ".label-config.xml", ".txt")
+    (found,) = (path for path in folder.glob("s-*") if not path.name.endswith(asides) and ".activity." not in path.name)
+    return found
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_job_names_nobody_and_holds_the_anonymized_video(labelled: Any, run: Any, tmp_path: Path, tool: str) -> None:
+    assert run("export", SESSION, "--tool", tool, "--to", tmp_path / "job").exit_code == 0
+    video = labelled.lake.read(schemas.ANONYMIZED_VIDEOS).to_pylist()[0]
+    (clip,) = (tmp_path / "job" / "media").iterdir()
+    assert clip.name == f"{labelled.pseudonyms.session(SESSION)}-{video['sha256'][:16]}.mp4"
+    assert clip.stat().st_size == video["bytes"]
+    for path in (tmp_path / "job").glob("s-*"):
+        said = f"{path.name} {path.read_text()}"
+        assert not [name for name in (SESSION, video["worker_id"]) if name in said]
+
+
+def test_a_job_s_proxy_is_the_frame_table_of_the_lake(labelled: Any, run: Any, tmp_path: Path) -> None:
+    run("export", SESSION, "--tool", "csv", "--to", tmp_path)
+    (path,) = labelled.landing.annotations.glob("*/*.proxy.json")
+    frames = labelled.lake.read(schemas.FRAMES).sort_by("frame_index")
+    assert json.loads(path.read_text())["pts_ns"] == frames.column("pts_ns").to_pylist()
+    assert json.loads(path.read_text())["fps"] == pytest.approx(30, rel=1e-6)
+
+
+def test_accepted_proposals_come_back_from_label_studio_as_labels_of_who_accepted_them(
+    labelled: Any, run: Any, tmp_path: Path
+) -> None:
+    run("export", labelled.pseudonyms.session(SESSION), "--tool", "label-studio", "--to", tmp_path)
+    path = next(path for path in tmp_path.glob("s-*.json") if not path.name.endswith(".proxy.json"))
+    (task,) = json.loads(path.read_text())
+    proposed = task["predictions"][0]["result"]
+    assert {one["from_name"] for one in proposed} >= {"activity", "step"}
+    task["annotations"] = [{"id": 7, "completed_by": {"id": 3, "email": "asha@example.org"}, "result": proposed}]
+    (tmp_path / "project-1.json").write_text(json.dumps([task | {"id": 1}]))
+    result = run("import", tmp_path / "project-1.json")
+    assert result.exit_code == 0, result.output
+    assert labelled.run(selection=["annotations"]).success
+
+    drawn = labelled.lake.read(schemas.ANNOTATIONS).to_pylist()
+    segments = labelled.lake.read(schemas.SEGMENTS).to_pylist()
+    assert {row["annotator"] for row in drawn} == {labelled.pseudonyms.annotator("asha@example.org")}
+    # The step where a task without labels is cut is a press, between frames; it snaps to the nearest.
+    boundaries = np.append(
+        labelled.lake.read(schemas.FRAMES).sort_by("frame_index").column("pts_ns").to_numpy(), 10**10
+    )
+    expected = {
+        (row["layer"], *(int(boundaries[np.argmin(abs(boundaries - row[end]))]) for end in ("start_ns", "end_ns")))
+        for row in segments
+        if row["source"] != "annotator"
+    }
+    assert {(row["layer"], row["start_ns"], row["end_ns"]) for row in drawn} == expected
+
+
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in ("label-studio", "csv")])
+def test_what_a_tool_saves_is_read_by_the_next_run(labelled: Any, run: Any, tmp_path: Path, tool: str) -> None:
+    run("export", SESSION, "--tool", tool, "--to", tmp_path)
+    written = _tools_file(tmp_path) if tool != "egoverse" else next(tmp_path.glob("*.step.json"))
+    result = run("import", written, "--annotator", "asha")
+    assert result.exit_code == 0, result.output
+    assert labelled.run(selection=["annotations"]).success
+    drawn = labelled.lake.read(schemas.ANNOTATIONS).to_pylist()
+    assert {row["annotator"] for row in drawn} == {labelled.pseudonyms.annotator("asha")}
+    assert "step" in {row["layer"] for row in drawn}
+
+
+def test_the_command_line_offers_every_format_and_every_choice_of_labels() -> None:
+    offered = {option.name: option.type.choices for option in export.params if isinstance(option.type, click.Choice)}
+    assert set(offered["tool"]) == {one.name for one in FORMATS}
+    assert offered["labels"] == WHICH_LABELS
+
+
+def test_a_file_that_cannot_be_read_is_not_filed(labelled: Any, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "asha.csv").write_text(
+        "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,,action,0,9,fold,,\n"
+    )
+    with pytest.raises(HarchiveError, match="annotator is empty"):
+        run("import", tmp_path / "asha.csv", "--session", SESSION)
+    assert not list(labelled.landing.annotations.glob("*/*"))
+
+
+def test_a_session_that_is_not_in_the_lake_is_named_with_its_neighbours(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match=r"no session 'ses-to-labl' in the lake \(ses-to-label\)"):
+        run("export", "ses-to-labl", "--tool", "csv", "--to", tmp_path)
+
+
+def test_another_file_of_the_same_name_is_only_replaced_when_asked(labelled: Any, run: Any, tmp_path: Path) -> None:
+    header = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text"
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{header}\n1,asha,action,0,9,fold,,\n")
+    run("import", path, "--session", SESSION)
+    path.write_text(f"{header}\n1,ravi,action,0,9,fold,,\n")
+    with pytest.raises(HarchiveError, match=r"another file 'labels\.csv' was filed before"):
+        run("import", path, "--session", SESSION)
+    run("import", path, "--session", SESSION, "--replace")
+    (filed,) = labelled.landing.annotations.glob("*/*.csv")
+    assert "ravi" in filed.read_text()
