@@ -8,6 +8,7 @@ import click
 
 from harchive_dagster import __version__
 from harchive_dagster.commands.doctor import doctor
+from harchive_dagster.commands.evaluate import evaluate
 from harchive_dagster.commands.quarantine import quarantine
 from harchive_dagster.commands.uploads import extract_video, landing, pack
 from harchive_dagster.errors import HarchiveError
@@ -24,6 +25,7 @@ cli.add_command(extract_video)
 cli.add_command(landing)
 cli.add_command(quarantine)
 cli.add_command(doctor)
+cli.add_command(evaluate)
 
 
 @cli.group()

@@ -34,6 +34,10 @@ class LakeError(HarchiveError):
     """A table is missing, or does not fit its contract."""
 
 
+class EvaluationError(HarchiveError):
+    """Predictions cannot be compared with the truth."""
+
+
 class GateBreachError(HarchiveError):
     """A batch breaks an invariant of its suite; nothing was written."""
 
