@@ -7,7 +7,7 @@ import numpy as np
 
 from harchive_dagster.errors import EvaluationError
 from harchive_dagster.labels import metrics
-from harchive_dagster.labels.spans import Spans
+from harchive_dagster.labels.spans import Spans, numbered
 
 DETECTION_IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """As EPIC-KITCHENS reports them."""
@@ -127,7 +127,7 @@ def overlaps(spans: Spans) -> bool:
 
 def first_overlap(spans: Spans) -> tuple[int, int] | None:
     """Two spans of one recording that overlap; None where none do."""
-    order = np.lexsort((spans.start_ns, np.unique(spans.recording, return_inverse=True)[1]))
+    order = np.lexsort((spans.start_ns, numbered(spans.recording)[1]))
     ordered = spans[order]
     is_early = (ordered.recording[1:] == ordered.recording[:-1]) & (ordered.start_ns[1:] < ordered.end_ns[:-1])
     found = np.flatnonzero(is_early)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.labels.spans import Pairs, Spans, overlapping
+from harchive_dagster.labels.spans import Pairs, Spans, numbered, overlapping
 
 
 def average_precision(truth: Spans, predicted: Spans, thresholds: Sequence[float]) -> dict[str, list[float]]:
@@ -22,7 +22,7 @@ def average_precision(truth: Spans, predicted: Spans, thresholds: Sequence[float
         predicted: may overlap.
         thresholds: of the temporal IoU, above 0.
     """
-    order = np.lexsort((predicted.end_ns, predicted.start_ns, _codes(predicted.recording), -predicted.score))
+    order = np.lexsort((predicted.end_ns, predicted.start_ns, numbered(predicted.recording)[1], -predicted.score))
     ranked = predicted[order]
     truth = _in_time(truth)
     pairs = overlapping(ranked, truth, is_same_label=True, min_iou=min(thresholds))
@@ -38,8 +38,8 @@ def average_precision(truth: Spans, predicted: Spans, thresholds: Sequence[float
 
 def _classes(truth: Spans, predicted: Spans) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """All labels, sorted, and the place of each span's label among them."""
-    labels, codes = np.unique(np.concatenate([truth.label, predicted.label]), return_inverse=True)
-    return labels.tolist(), codes[: len(truth)], codes[len(truth) :]
+    labels, codes = numbered(np.concatenate([truth.label, predicted.label]))
+    return labels, codes[: len(truth)], codes[len(truth) :]
 
 
 def _hits(pairs: Pairs, count: int, truth_count: int, threshold: float) -> NDArray[np.bool_]:
@@ -152,15 +152,11 @@ def time_shares(truth: Spans, predicted: Spans) -> tuple[int, int, dict[str, tup
 
 
 def _extent_ns(truth: Spans, predicted: Spans) -> int:
-    recording = _codes(np.concatenate([truth.recording, predicted.recording]))
+    _, recording = numbered(np.concatenate([truth.recording, predicted.recording]))
     last_ns = np.zeros(int(recording.max(initial=-1)) + 1, dtype=np.int64)
     np.maximum.at(last_ns, recording, np.concatenate([truth.end_ns, predicted.end_ns]))
     return int(last_ns.sum())
 
 
 def _in_time(spans: Spans) -> Spans:
-    return spans[np.lexsort((spans.start_ns, _codes(spans.recording)))]
-
-
-def _codes(names: NDArray[np.object_]) -> NDArray[np.int64]:
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return spans[np.lexsort((spans.start_ns, numbered(spans.recording)[1]))]

@@ -58,6 +58,14 @@ class Pairs:
     iou: NDArray[np.float64]
 
 
+def numbered(names: NDArray[np.object_]) -> tuple[list[str], Numbers]:
+    """The distinct names, sorted, and for each name its place among them."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(names, sort=True)  # hashes: NumPy's unique would sort a million strings
+    return distinct.tolist(), codes.astype(np.int64)
+
+
 def overlapping(left: Spans, right: Spans, *, is_same_label: bool, min_iou: float = 0.0) -> Pairs:
     """Every pair of the same recording (and label) that overlaps.
 
@@ -86,11 +94,11 @@ def overlapping(left: Spans, right: Spans, *, is_same_label: bool, min_iou: floa
 
 def _groups(left: Spans, right: Spans, is_same_label: bool) -> tuple[Numbers, Numbers]:
     """For every span of both sets the number of its recording (and label)."""
-    _, group = np.unique(np.concatenate([left.recording, right.recording]), return_inverse=True)
+    _, group = numbered(np.concatenate([left.recording, right.recording]))
     if is_same_label:
-        names, label = np.unique(np.concatenate([left.label, right.label]), return_inverse=True)
-        _, group = np.unique(group.astype(np.int64) * max(len(names), 1) + label, return_inverse=True)
-    return group[: len(left)].astype(np.int64), group[len(left) :].astype(np.int64)
+        labels, label = numbered(np.concatenate([left.label, right.label]))
+        _, group = np.unique(group * max(len(labels), 1) + label, return_inverse=True)
+    return group[: len(left)], group[len(left) :]
 
 
 def _parts(count: Numbers) -> Iterator[Numbers]:
