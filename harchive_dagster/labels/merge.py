@@ -64,7 +64,12 @@ def merged_labels(labels: Iterable[Annotation]) -> list[MergedLabel]:
 def disagreements(labels: Iterable[Annotation]) -> list[MergedLabel]:
     """Where annotators of one layer differ, worst first: least agreement, then most time."""
     spans = [span for span in merged_labels(labels) if span.agreement is not None and span.agreement < 1]
-    return sorted(spans, key=lambda span: (span.agreement, span.start_ns - span.end_ns, span.start_ns))
+    return sorted(spans, key=severity)
+
+
+def severity(span: MergedLabel) -> tuple[float, int, int]:
+    """What sorts disagreements, worst first."""
+    return (1.0 if span.agreement is None else span.agreement), span.start_ns - span.end_ns, span.start_ns
 
 
 def _gathered(voices: Sequence[Sequence[Annotation]]) -> list[list[Annotation]]:

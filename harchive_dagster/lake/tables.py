@@ -122,13 +122,18 @@ class Lake:
         # shuts down, and a short command then ends in an abort after its last line (4 of 10 at worst, deltalake 1.6).
         files = SubTreeFileSystem(self.uri(contract), LocalFileSystem())
         try:
-            return self._table(contract, version).to_pyarrow_table(filesystem=files, **selection)
+            return self.delta_table(contract, version).to_pyarrow_table(filesystem=files, **selection)
         except FileNotFoundError as error:
             if version is None:
                 raise
             raise _unreadable_version(contract, version, error) from None
 
-    def _table(self, contract: TableContract, version: int | None = None) -> "DeltaTable":
+    def delta_table(self, contract: TableContract, version: int | None = None) -> "DeltaTable":
+        """The table as deltalake knows it, now or in a version.
+
+        Raises:
+            LakeError: there is no such version, or its log is gone.
+        """
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
