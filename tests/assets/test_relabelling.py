@@ -7,6 +7,8 @@ import pytest
 from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.lake.changes import row_changes
 
+pytestmark = pytest.mark.slow  # two recordings through the whole chain before the first test
+
 SECOND = 1_000_000_000
 LABELLED = ["annotations", "segments", "episodes"]
 

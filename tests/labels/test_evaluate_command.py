@@ -1,10 +1,14 @@
 """`harchive evaluate` as a lab runs it."""
 
 import json
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harchive_dagster.cli import cli
 from harchive_dagster.errors import EvaluationError, LakeError
@@ -105,6 +109,27 @@ def test_a_file_that_cannot_be_compared_says_why(tmp_path, text, match):
         read_spans(written(tmp_path, text))
 
 
+CELLS = st.one_of(
+    st.sampled_from(
+        ["s1", "0", "7", "900", "-1", "", " 5 ", "1e5", "+1", "1.", ".5", "nan", "fold", "action", '"', '"a']
+    ),
+    st.text(max_size=6),
+)
+TABLES = st.lists(st.lists(CELLS, min_size=5, max_size=6), max_size=4).map(
+    lambda rows: "\n".join([HEAD, *(",".join(row) for row in rows)]).encode("utf-8", "surrogatepass")
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.one_of(st.binary(max_size=200), TABLES))
+def test_any_other_file_gives_spans_or_one_error(tmp_path, text):
+    try:
+        spans = read_spans(written(tmp_path, text))
+    except EvaluationError:
+        return
+    assert (spans.start_ns < spans.end_ns).all()
+
+
 def test_labels_of_other_layers_may_be_there_at_the_same_time(tmp_path):
     text = "session,layer,start_ns,end_ns,label\ns1,step,0,9,x\ns1,action,0,5,a\ns1, activity ,2,9,idle\n"
     assert read_spans(written(tmp_path, text)).label.tolist() == ["a"]
@@ -154,3 +179,14 @@ def test_the_truth_comes_from_the_published_segments_and_any_version_of_them(tmp
         lake.read(schemas.PUBLISHED_SEGMENTS, version=99)
     assert isinstance(run(path, "--version", 99).exception, LakeError)
     assert run(path, "--truth", path, "--version", 1).exit_code == 2
+
+
+def test_the_page_s_example_can_be_read_and_its_commands_exist(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
+    (example,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    assert len(read_spans(written(tmp_path, example))) == 2
+    commands = re.findall(r"^    harchive (\w+)(.*)$", page, re.MULTILINE)
+    assert {name for name, _ in commands} == {"evaluate", "disagreements", "changes"}
+    for name, rest in commands:
+        known = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--\w+", rest)) <= known
