@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from harchive_dagster import __version__
+from harchive_dagster.commands.annotators import agreement, disagreements
 from harchive_dagster.commands.changes import changes
-from harchive_dagster.commands.disagreements import disagreements
 from harchive_dagster.commands.doctor import doctor
 from harchive_dagster.commands.evaluate import evaluate
 from harchive_dagster.commands.quarantine import quarantine
@@ -28,6 +28,7 @@ cli.add_command(landing)
 cli.add_command(quarantine)
 cli.add_command(doctor)
 cli.add_command(evaluate)
+cli.add_command(agreement)
 cli.add_command(disagreements)
 cli.add_command(changes)
 

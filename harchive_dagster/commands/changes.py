@@ -37,7 +37,7 @@ def changes(
     if older is None:
         _list_versions(lake, contract)
         return
-    to = lake.version(contract) or 0 if newer is None else newer
+    to = newer if newer is not None else (lake.version(contract) or 0)
     by_session: defaultdict[str, list[RowChange]] = defaultdict(list)
     for change in row_changes(lake, contract, older, to):
         if session in (None, change.row["session_pseudonym"]):

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from harchive_dagster.labels.spans import Spans
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SOURCES = click.Choice(["annotator", "worker_marker", "model"])
+_LABEL_WIDTH = 40
+_NAMED = 20
 
 
 @click.command()
 @click.argument("predictions", type=_FILE)
 @click.option("--truth", type=_FILE, help="CSV of the same form; without it, the published segments of HARCHIVE_LAKE.")
 @click.option("--version", type=click.IntRange(0), help="Version of the published segments; the newest by default.")
-@click.option("--source", "sources", multiple=True, default=("annotator",), show_default=True, help="Of segments.")
+@click.option(
+    "--source", "sources", multiple=True, default=("annotator",), show_default=True, type=_SOURCES, help="Of segments."
+)
 @click.option("--sessions", type=_FILE, help="Only the sessions in this file, one a line; even those without truth.")
 @click.option("--layer", default="action", show_default=True, type=click.Choice(["activity", "action", "step"]))
 @click.option("--by", default="label", show_default=True, type=click.Choice(["label", "verb", "noun"]), help="Classes.")
@@ -66,32 +71,32 @@ def _plain(found: "Evaluation") -> dict[str, object]:
 def _lines(found: "Evaluation") -> list[str]:
     from harchive_dagster.labels.evaluation import DETECTION_IOUS, SEGMENT_IOUS
 
-    width = max(len("all classes"), *(len(printable(label)) for label in found.classes))
+    rows = [*((_cut(label), scores) for label, scores in found.classes.items()), ("all classes", found.all_classes)]
+    width = max(len(label) for label, _ in rows)
     head = [*(f"AP@{iou}" for iou in DETECTION_IOUS), *(f"F1@{iou * 100:.0f}" for iou in SEGMENT_IOUS), "accuracy"]
     lines = [f"{'':{width}}  {'  '.join(f'{name:>8}' for name in head)}"]
-    for label, scores in (*sorted(found.classes.items()), ("all classes", found.all_classes)):
-        lines.append(f"{printable(label):{width}}  {'  '.join(f'{cell:>8}' for cell in _cells(scores))}")
+    lines += [f"{label:{width}}  {'  '.join(f'{cell:>8}' for cell in _cells(scores))}" for label, scores in rows]
     average = sum(found.all_classes.average_precision) / len(DETECTION_IOUS)
-    lines += [
-        "",
-        f"{100 * average:7.2f}  mAP, mean over the IoUs",
-        *([] if found.edit_score is None else [f"{100 * found.edit_score:7.2f}  edit score"]),
-        *(
-            []
-            if found.frame_accuracy is None
-            else [f"{100 * found.frame_accuracy:7.2f}  frame accuracy, background too"]
-        ),
-        f"{found.prediction_count} predictions, {found.truth_count} true spans, {found.recording_count} sessions",
-    ]
-    if found.edit_score is None:
-        lines.append(
-            "predictions overlap: they are detections, and F1, edit score and accuracy are of one label at a time"
-        )
+    lines += ["", f"{100 * average:7.2f}  mAP, mean over the IoUs"]
+    if found.edit_score is not None and found.frame_accuracy is not None:
+        lines.append(f"{100 * found.edit_score:7.2f}  edit score")
+        lines.append(f"{100 * found.frame_accuracy:7.2f}  frame accuracy, background too")
+    else:
+        lines.append("predictions overlap: they are detections; F1, edit score and accuracy need one label at a time")
+    lines.append(
+        f"{found.prediction_count} predictions, {found.truth_count} true spans, {found.recording_count} sessions"
+    )
     if found.left_out_count:
         lines.append(f"{found.left_out_count} predictions are of other sessions, and left out")
     if found.unknown_labels:
-        lines.append(f"never in the truth: {printable(', '.join(found.unknown_labels))}")
+        more = ", …" if len(found.unknown_labels) > _NAMED else ""
+        lines.append(f"never in the truth: {', '.join(map(_cut, found.unknown_labels[:_NAMED]))}{more}")
     return lines
+
+
+def _cut(label: str) -> str:
+    """A label as a line of a table has room for."""
+    return printable(label) if len(label) <= _LABEL_WIDTH else f"{printable(label[: _LABEL_WIDTH - 1])}…"
 
 
 def _cells(scores: "Scores") -> list[str]:

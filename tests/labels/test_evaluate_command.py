@@ -186,7 +186,7 @@ def test_the_page_s_example_can_be_read_and_its_commands_exist(tmp_path):
     (example,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
     assert len(read_spans(written(tmp_path, example))) == 2
     commands = re.findall(r"^    harchive (\w+)(.*)$", page, re.MULTILINE)
-    assert {name for name, _ in commands} == {"evaluate", "disagreements", "changes"}
+    assert {name for name, _ in commands} == {"evaluate", "agreement", "disagreements", "changes"}
     for name, rest in commands:
         known = {option for parameter in cli.commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--\w+", rest)) <= known

@@ -1,8 +1,9 @@
-"""`harchive disagreements` as an adjudicator runs it."""
+"""`harchive disagreements` and `harchive agreement` as an adjudicator runs them."""
 
 import csv
 import io
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -16,8 +17,8 @@ SECOND = 1_000_000_000
 DAY = WorkerDay(date(2026, 3, 2), "worker-01")
 
 
-def run(*arguments):
-    outcome = CliRunner().invoke(cli, ["disagreements", *arguments])
+def run(*arguments, command="disagreements"):
+    outcome = CliRunner().invoke(cli, [command, *arguments])
     assert outcome.exit_code == 0, outcome.output
     return outcome.output
 
@@ -26,6 +27,7 @@ def run(*arguments):
 def lake(tmp_path, monkeypatch):
     """Two sessions that two people labelled."""
     monkeypatch.setenv("HARCHIVE_LAKE", str(tmp_path / "lake"))
+    lake = Lake(tmp_path / "lake")
     drawn = [
         ("ses-1", "a-1", 0, 4, "fold"),
         ("ses-1", "a-2", 0, 4, "fold"),
@@ -41,7 +43,12 @@ def lake(tmp_path, monkeypatch):
         | {"start_ns": start * SECOND, "end_ns": end * SECOND}
         for number, (session, annotator, start, end, verb) in enumerate(drawn)
     ]
-    lake = Lake(tmp_path / "lake")
+    texts = ("participant_id", "consent_id", "country", "environment", "rig_model", "camera", "video_sha256")
+    known = dict.fromkeys(schemas.SESSIONS.schema.names) | worker_day_key(DAY) | dict.fromkeys(texts, "x")
+    known |= {"manifest_sha256": "x", "status": "accepted", "bytes": 1, "duration_ns": 20 * SECOND}
+    known |= dict.fromkeys(("started_at_utc", "ingested_at_utc"), datetime(2026, 3, 2, tzinfo=UTC))
+    sessions = schemas.SESSIONS.conform([known | {"session_id": session_id} for session_id in ("ses-1", "ses-2")])
+    lake.replace(schemas.SESSIONS, worker_day_key(DAY), sessions, run_id="r")
     lake.replace(schemas.ANNOTATIONS, worker_day_key(DAY), schemas.ANNOTATIONS.conform(rows), run_id="r")
     return lake
 
@@ -66,3 +73,17 @@ def test_all_of_them_as_csv(lake):
         ("ses-1", "5000000000", "0.0", "True"),
         ("ses-2", "0", "0.0", "True"),
     ]
+
+
+def test_agreement_by_session_and_the_words_that_are_taken_for_each_other(lake):
+    lines = run(command="agreement").splitlines()
+    assert lines[0].split() == ["alpha", "same", "span", "mean", "IoU", "annotators"]
+    assert [line.split()[1:] for line in lines[1:3]] == [
+        ["1.00", "0.75", "2", "ses-2", "action"],
+        ["0.67", "1.00", "2", "ses-1", "action"],
+    ]
+    assert lines[4:6] == ["verbs of the same span", "    1  fold"]
+    assert "    1  fold / wipe?[31m" in lines
+    (only,) = json.loads(run("--session", "ses-1", "--json", command="agreement"))
+    assert (only["session"], only["annotator_count"], only["verbs"]) == ("ses-1", 2, [["fold", "fold", 1]])
+    assert json.loads(run("--worker", "worker-02", "--json", command="agreement")) == []
