@@ -126,6 +126,11 @@ def test_no_assignment_of_same_spans_is_better(labels):
     assert all(gain[i, j] == pytest.approx(iou) and iou >= SAME_SPAN_IOU for i, j, iou in matches)
 
 
+def test_of_two_exact_halves_the_earlier_is_the_same_span():
+    whole, halves = [label(0, 4)], [label(0, 2, "ravi"), label(2, 4, "ravi")]
+    assert same_spans(whole, halves) == same_spans(halves, whole) == [(0, 0, 0.5)]
+
+
 def test_labels_of_one_person_are_taken_one_at_a_time():
     (mine,) = by_annotator([label(0, 4), label(2, 6, verb="wipe"), label(3, 4, verb="wash")])
     assert steps_of(mine) == [(0, 4, "fold shirt"), (4, 6, "wipe shirt")]
@@ -166,6 +171,26 @@ def test_a_crowd_that_nobody_has_is_refused():
             [label(0, 10), label(10, 20, verb="wipe"), label(0, 12, "ravi"), label(12, 20, "ravi", "wipe")],
             [(0, 11, "fold shirt", 1.0), (11, 20, "wipe shirt", 1.0)],
             id="neighbours share their border",
+        ),
+        pytest.param(
+            [label(0, 6), label(0, 6, "ravi"), label(3, 9, "meena", "wipe")],
+            [(0, 6, "fold shirt", 0.5), (6, 9, "wipe shirt", 0.0)],
+            id="half of a label that is left is shown",
+        ),
+        pytest.param(
+            [label(0, 6), label(0, 6, "ravi"), label(2, 8, "meena", "wipe")],
+            [(0, 6, "fold shirt", 0.5)],
+            id="less than half is not: it matches the others' span, and is outvoted",
+        ),
+        pytest.param(
+            [label(0, 9), label(0, 9, "ravi"), label(7, 11, "meena", "wipe"), label(5, 7, "meena", "wash")],
+            [(0, 9, "fold shirt", 0.5), (9, 11, "wipe shirt", 0.0)],
+            id="nor is a label that lies within another's",
+        ),
+        pytest.param(
+            [label(0, 7), label(0, 7, "ravi"), label(4, 9, "meena", "wipe")],
+            [(0, 7, "fold shirt", 0.5)],
+            id="nor a remnant",
         ),
         pytest.param(
             [label(0, 8), label(20, 30, "ravi")],
