@@ -49,7 +49,7 @@ def changes(
     for name, found in by_session.items():
         counts = Counter(change.kind for change in found)
         click.echo(f"{name}  {', '.join(f'{counts[kind]} {kind}' for kind in _SIGNS if counts[kind])}")
-        for change in found if is_rows else ():
+        for change in sorted(found, key=_place) if is_rows else ():
             click.echo(f"  {_line(change)}")
     click.echo(f"{len(by_session)} sessions differ between versions {older} and {to} of {table}")
 
@@ -59,6 +59,10 @@ def _list_versions(lake: "Lake", contract: "TableContract") -> None:
 
     for one in versions(lake, contract):
         click.echo(f"{one.version:6d}  {one.at_utc:%Y-%m-%d %H:%M:%S} UTC  {one.run_id or ''}".rstrip())
+
+
+def _place(change: "RowChange") -> tuple[str, int]:
+    return change.row.get("layer", ""), change.row["start_ns"]
 
 
 def _line(change: "RowChange") -> str:

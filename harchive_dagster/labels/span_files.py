@@ -21,6 +21,7 @@ _COLUMNS = ("session", "layer", "start_ns", "end_ns", *NAMES, "score")
 _MAX_FILE_BYTES = 2**30  # ten million predictions, at a hundred bytes each
 _TIME = "^[0-9]{1,15}$"  # up to eleven days; sums over ten thousand recordings still fit 64 bits
 _SHOWN_CHARACTERS = 60
+_SHOWN_PROBLEMS = 5
 
 
 def read_spans(path: Path, *, layer: str = DEFAULT_LAYER, by: str = "label") -> Spans:
@@ -85,12 +86,11 @@ def _read(path: Path, by: str) -> pa.Table:
         )
     except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
         raise _error(path, f"cannot be read: {str(error)[:300]}") from None
-    missing = [name for name in ("session", "start_ns", "end_ns", by) if name not in names]
-    unknown = [name for name in names if name not in _COLUMNS]
-    if missing or unknown or len(set(names)) < len(names):
-        raise _error(
-            path, f"has the columns {names}: it lacks {missing}, and {unknown} are unknown or a column repeats"
-        )
+    problems = [f"lacks {name}" for name in ("session", "start_ns", "end_ns", by) if name not in names]
+    problems += [f"{name[:_SHOWN_CHARACTERS]!a} is unknown" for name in names if name not in _COLUMNS]
+    problems += [f"{name} is there twice" for name in _COLUMNS if names.count(name) > 1]
+    if problems:
+        raise _error(path, f"has wrong columns: {', '.join(problems[:_SHOWN_PROBLEMS])}")
     trimmed = {name: pc.utf8_trim_whitespace(rows[name]) for name in names}
     layer = trimmed.get("layer", pa.chunked_array([pa.repeat(DEFAULT_LAYER, rows.num_rows)]))
     return pa.table({**trimmed, "layer": layer})

@@ -85,9 +85,9 @@ HEAD = "session,start_ns,end_ns,label,score"
     ("text", "match"),
     [
         ("", "cannot be read"),
-        ("session,start_ns,end_ns\ns1,0,5", r"lacks \['label'\]"),
-        (f"{HEAD},scores\n{ROW},1", r"\['scores'\] are unknown"),
-        ("session,start_ns,end_ns,label,label\ns1,0,5,a,a", "column repeats"),
+        ("session,start_ns,end_ns\ns1,0,5", "wrong columns: lacks label"),
+        (f"{HEAD},scores\n{ROW},1", "wrong columns: 'scores' is unknown"),
+        ("session,start_ns,end_ns,label,label\ns1,0,5,a,a", "label is there twice"),
         (f"{HEAD}\n{ROW}\ns1,0", "cannot be read"),
         (f"{HEAD}\n{ROW}\n{ROW},1", "cannot be read"),
         (f"{HEAD}\n,0,5,a,1", "session '' in row 1, expected a session"),
