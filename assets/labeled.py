@@ -5,10 +5,12 @@ import dataclasses
 import dagster as dg
 
 from harchive_dagster.gates import StageEvents, StageGate
+from harchive_dagster.labels.agreement import TENTATIVE_ALPHA, layer_agreements
 from harchive_dagster.labels.annotation_files import Annotation, read_annotations
 from harchive_dagster.labels.layers import KNOWN_LAYERS
 from harchive_dagster.labels.proposals import propose_activity
 from harchive_dagster.labels.segments import build_segments
+from harchive_dagster.labels.task_catalog import required_agreement
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
@@ -65,24 +67,35 @@ def segments(
     drawn = lake.read_worker_day(schemas.ANNOTATIONS, worker_day)
     synced = lake.read_worker_day(schemas.SYNCED_FRAMES, worker_day)
     tables = []
+    margins: dict[str, float] = {}
     standing = standing_sessions(lake, landing, worker_day, "segments")
     for session in standing:
         with gate.session(session.session_id):
+            labels = rows.objects(Annotation, rows.of_session(drawn, session.session_id))
+            if agreements := layer_agreements(labels, session.row["duration_ns"]):
+                least = min(agreements, key=lambda agreed: agreed.alpha)
+                margins[session.session_id] = least.alpha - required_agreement(session.manifest.task_id)
+                if least.alpha < TENTATIVE_ALPHA:
+                    gate.remark(
+                        f"annotators of {session.session_id} hardly agree on {least.layer}: alpha {least.alpha:.2f}; "
+                        f"`harchive disagreements --session {session.session_id}` lists where"
+                    )
             built = build_segments(
                 markers=session.manifest.markers,
-                annotations=rows.objects(Annotation, rows.of_session(drawn, session.session_id)),
+                annotations=labels,
                 activity=propose_activity(*rows.head_motion(rows.present(synced, session.session_id, "synced_frames"))),
                 duration_ns=session.row["duration_ns"],
             )
             tables.append(rows.records(schemas.SEGMENTS, worker_day, session.session_id, built))
     table = rows.together(schemas.SEGMENTS, tables)
     durations_ns = {session.session_id: session.row["duration_ns"] for session in standing}
-    gate.sift(facts.segment_facts(table, durations_ns))
+    gate.sift(facts.segment_facts(table, durations_ns, margins))
     table = gate.keep(table)
     by_source = table.to_pandas().groupby("source").size().to_dict()
     yield from gate.publish(
         {schemas.SEGMENTS: table},
         table.to_pandas(),
-        {f"segments_{source}": int(by_source.get(source, 0)) for source in ("worker_marker", "annotator", "model")},
+        {f"segments_{source}": int(by_source.get(source, 0)) for source in ("worker_marker", "annotator", "model")}
+        | {"sessions_of_several_annotators": len(margins)},
         accepted=[session_id for session_id in durations_ns if session_id not in gate.rejected],
     )

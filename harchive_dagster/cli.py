@@ -8,7 +8,10 @@ import click
 
 from harchive_dagster import __version__
 from harchive_dagster.commands.annotate import annotate
+from harchive_dagster.commands.annotators import agreement, disagreements
+from harchive_dagster.commands.changes import changes
 from harchive_dagster.commands.doctor import doctor
+from harchive_dagster.commands.evaluate import evaluate
 from harchive_dagster.commands.quarantine import quarantine
 from harchive_dagster.commands.redact import redact
 from harchive_dagster.commands.uploads import extract_video, landing, pack
@@ -28,6 +31,10 @@ cli.add_command(annotate)
 cli.add_command(quarantine)
 cli.add_command(redact)
 cli.add_command(doctor)
+cli.add_command(evaluate)
+cli.add_command(agreement)
+cli.add_command(disagreements)
+cli.add_command(changes)
 
 
 @cli.group()

@@ -34,6 +34,10 @@ class LakeError(HarchiveError):
     """A table is missing, or does not fit its contract."""
 
 
+class EvaluationError(HarchiveError):
+    """Predictions cannot be compared with the truth."""
+
+
 class SessionRejectedError(HarchiveError):
     """One session cannot go on: it is moved to quarantine and its neighbours are not affected.
 

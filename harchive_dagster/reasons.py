@@ -99,6 +99,11 @@ class Reason(StrEnum):
         "annotators' labels lie outside the recording or on no known layer",
         "mend the file",
     )
+    LABELS_DISPUTED = (
+        "labels_disputed",
+        "annotators agree less than the task asks",
+        "see `harchive disagreements`, and have them settled",
+    )
     NO_EPISODE = "no_episode", "no span is long, visible and active enough", "look at markers and segments"
     UNEXPECTED_ERROR = "unexpected_error", "something nobody foresaw; the run log holds the traceback", "report it"
     EXPECTATION_FAILED = (

@@ -16,12 +16,10 @@ from harchive_dagster.labels.formats.plain_csv import box_document
 from harchive_dagster.labels.formats.protocol import Drawn, Source
 from harchive_dagster.labels.formats.proxy import PROXY_SUFFIX, Proxy, read_proxies, video_named_in
 from harchive_dagster.labels.formats.registry import SUFFIXES, format_of
-from harchive_dagster.labels.layers import KNOWN_LAYERS, LAYERS, OBJECT_LAYER
+from harchive_dagster.labels.layers import KNOWN_LAYERS, OBJECT_LAYER
 from harchive_dagster.labels.taxonomy import Taxonomy, load_taxonomy
 from harchive_dagster.landing.fields import INT64_MAX
 from harchive_dagster.reasons import Reason
-
-__all__ = ["LAYERS", "Annotation", "annotator_of", "read_annotations"]
 
 _UNNAMED = "1"
 _SHOWN_PROBLEMS = 5

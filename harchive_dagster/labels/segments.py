@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harchive_dagster.labels.annotation_files import Annotation
-from harchive_dagster.labels.intervals import Interval, temporal_iou, total_ns, without
+from harchive_dagster.labels.intervals import Interval, without
+from harchive_dagster.labels.merge import MergedLabel, merged_labels
 from harchive_dagster.labels.taxonomy import load_taxonomy
 from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
-_SAME_SPAN_IOU = 0.5  # the usual threshold of temporal action detection
 _MARKER_CONFIDENCE = 0.9  # a press means what it says, a moment of reaction late
 
 
@@ -28,7 +28,7 @@ class Segment:
         label: canonical words joined, or the annotator's text where no verb was given.
         source: worker_marker | annotator | model.
         annotator_count: how many people labelled the layer; 0 where none did.
-        agreement: share of the other annotators who drew the same verb over the same span; None without others.
+        agreement: share of the other annotators who said the same of the same span; None without others.
         confidence: in (0, 1].
         model, model_version: what proposed it; None for people.
     """
@@ -106,10 +106,8 @@ def build_segments(
     model's, and `step` the spans between the worker's presses from task_start over step to task_end. The worker's
     private time is cut out of every layer, and nothing reaches beyond the recording.
 
-    Annotators are merged by choosing, for each layer, the one who labelled most time (ties: the first by name). Their
-    labels are taken in order of start; one that begins before the last has ended is shortened to what is left. The
-    others decide how sure we are, not what is shown: `agreement` is the share of them who drew the same verb with a
-    temporal IoU of at least 0.5.
+    Several annotators of a layer are merged by vote (see `merge`); `agreement` is the share of the others who said the
+    same of the same span.
 
     Args:
         markers: the manifest's, sorted.
@@ -181,42 +179,19 @@ def _label(verb: str | None, noun: str | None) -> str:
 
 
 def _annotated(annotations: Sequence[Annotation]) -> list[Segment]:
-    by_annotator: defaultdict[str, list[Annotation]] = defaultdict(list)
-    for annotation in annotations:
-        by_annotator[annotation.annotator].append(annotation)
-    if not by_annotator:
-        return []
-    base = min(by_annotator, key=lambda name: (-_labelled_ns(by_annotator[name]), name))
-    others = [labels for name, labels in by_annotator.items() if name != base]
-    segments: list[Segment] = []
-    free_from_ns = 0
-    for annotation in sorted(by_annotator[base], key=lambda a: (a.start_ns, a.end_ns, a.annotation_id)):
-        interval = (max(annotation.start_ns, free_from_ns), annotation.end_ns)
-        if interval[0] < interval[1]:
-            segments.append(_from_annotation(annotation, interval, others))
-            free_from_ns = annotation.end_ns
-    return segments
+    return [_from_merged(label) for label in merged_labels(annotations) if label.is_shown]
 
 
-def _labelled_ns(annotations: Iterable[Annotation]) -> int:
-    return total_ns([(a.start_ns, a.end_ns) for a in annotations])
-
-
-def _from_annotation(annotation: Annotation, interval: Interval, others: Sequence[Sequence[Annotation]]) -> Segment:
-    agreeing = sum(any(_says_the_same(other, annotation, interval) for other in labels) for labels in others)
+def _from_merged(label: MergedLabel) -> Segment:
     return make_segment(
-        layer=annotation.layer,
-        interval=interval,
-        label=_label(annotation.verb, annotation.noun) if annotation.verb else annotation.text or "",
+        layer=label.layer,
+        interval=(label.start_ns, label.end_ns),
+        label=label.name,
         source="annotator",
         # As if one more annotator had disagreed (Laplace's rule without the prior's other half): one voice counts 0.5.
-        confidence=(agreeing + 1) / (len(others) + 2),
-        verb=annotation.verb,
-        noun=annotation.noun,
-        annotator_count=len(others) + 1,
-        agreement=agreeing / len(others) if others else None,
+        confidence=label.votes[label.name] / (label.annotator_count + 1),
+        verb=label.verb,
+        noun=label.noun,
+        annotator_count=label.annotator_count,
+        agreement=label.agreement,
     )
-
-
-def _says_the_same(other: Annotation, annotation: Annotation, interval: Interval) -> bool:
-    return other.verb == annotation.verb and temporal_iou((other.start_ns, other.end_ns), interval) >= _SAME_SPAN_IOU

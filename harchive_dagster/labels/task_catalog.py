@@ -24,6 +24,9 @@ SYNC_DEVICE_TIME_OK = "device_time_ok"
 
 SYNC_POLICIES = frozenset({SYNC_REQUIRED, SYNC_DEVICE_TIME_OK})
 
+DEFAULT_MIN_AGREEMENT = 0.0
+"""Krippendorff's alpha of people who label by chance: a task that asks for nothing asks for more than that."""
+
 _LONGEST_TASK_S = 86_400.0
 
 
@@ -47,6 +50,7 @@ class Task:
         environments: where the task is done, as in the manifest.
         success: what an attempt that succeeded looks like at its end.
         sync: one of `SYNC_POLICIES`.
+        min_agreement: Krippendorff's alpha that the annotators of a recording must reach, where there are several.
     """
 
     task_id: str
@@ -58,6 +62,7 @@ class Task:
     environments: tuple[str, ...]
     success: str
     sync: str = SYNC_REQUIRED
+    min_agreement: float = DEFAULT_MIN_AGREEMENT
 
     @property
     def is_device_time_ok(self) -> bool:
@@ -86,6 +91,12 @@ def load_task_catalog() -> TaskCatalog:
         SettingsError: the file contradicts itself or the taxonomy.
     """
     return parse_task_catalog(files("harchive_dagster.labels").joinpath("tasks.yaml").read_text("utf-8"))
+
+
+def required_agreement(task_id: str | None) -> float:
+    """Krippendorff's alpha that annotators of a recording of this task must reach; the default for free recording."""
+    task = load_task_catalog().tasks.get(task_id or "")
+    return DEFAULT_MIN_AGREEMENT if task is None else task.min_agreement
 
 
 def parse_task_catalog(text: str) -> TaskCatalog:
@@ -128,6 +139,8 @@ def _task(fields: Fields) -> Task:
         environments=fields.texts("environments", choices=ENVIRONMENTS),
         success=fields.text("success"),
         sync=fields.optional("sync", lambda key: fields.text(key, choices=SYNC_POLICIES)) or SYNC_REQUIRED,
+        min_agreement=fields.optional("min_agreement", lambda key: fields.number(key, low=-1.0, high=1.0))
+        or DEFAULT_MIN_AGREEMENT,
     )
     fields.refuse_unknown()
     return task

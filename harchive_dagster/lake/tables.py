@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from harchive_dagster.errors import LakeError
 from harchive_dagster.lake.contract import CONTRACT_VERSION, RESTRICTED, TableContract
 from harchive_dagster.worker_day import WorkerDay
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 PartitionKey = Mapping[str, str | date]
 """Values of a contract's partition columns; empty for a table that is written whole."""
@@ -66,16 +69,16 @@ class Lake:
 
         return DeltaTable(self.uri(contract)).version() if self._exists(contract) else None
 
-    def read(self, contract: TableContract, key: PartitionKey | None = None) -> pa.Table:
-        """Rows of one partition (or all), sorted by the contract's key.
+    def read(self, contract: TableContract, key: PartitionKey | None = None, *, version: int | None = None) -> pa.Table:
+        """Rows of one partition (or all) as they are now or were in a version, sorted by the contract's key.
 
         Raises:
-            LakeError: the stored columns are not those of the contract.
+            LakeError: the stored columns are not those of the contract, or the version cannot be read.
         """
         if not self._exists(contract):
             return contract.empty()
         filters = [(name, "=", value) for name, value in (key or {}).items()]
-        stored = self._stored(contract, filters=filters or None)
+        stored = self._stored(contract, version, filters=filters or None)
         missing = set(contract.schema.names) - set(stored.column_names)
         if missing:
             raise LakeError(
@@ -112,14 +115,34 @@ class Lake:
         version = self._commit(contract, key, rows, run_id)
         return Written(contract.name, version, rows.num_rows, is_unchanged=False)
 
-    def _stored(self, contract: TableContract, **selection: Any) -> pa.Table:
-        from deltalake import DeltaTable
+    def _stored(self, contract: TableContract, version: int | None = None, **selection: Any) -> pa.Table:
         from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
         # Arrow's own file system: deltalake's lives in Python, Arrow's threads still call it while the interpreter
         # shuts down, and a short command then ends in an abort after its last line (4 of 10 at worst, deltalake 1.6).
         files = SubTreeFileSystem(self.uri(contract), LocalFileSystem())
-        return DeltaTable(self.uri(contract)).to_pyarrow_table(filesystem=files, **selection)
+        try:
+            return self.delta_table(contract, version).to_pyarrow_table(filesystem=files, **selection)
+        except FileNotFoundError as error:
+            if version is None:
+                raise
+            raise _unreadable_version(contract, version, error) from None
+
+    def delta_table(self, contract: TableContract, version: int | None = None) -> "DeltaTable":
+        """The table as deltalake knows it, now or in a version.
+
+        Raises:
+            LakeError: there is no such version, or its log is gone.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        try:
+            return DeltaTable(self.uri(contract), version=version)
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise _unreadable_version(contract, version, error) from None
 
     def _exists(self, contract: TableContract) -> bool:
         from deltalake import DeltaTable
@@ -178,6 +201,14 @@ class Lake:
             consequence="Nothing was written; the last good rows stay.",
             mend="See which other job writes the same rows, and run this one again afterwards.",
         )
+
+
+def _unreadable_version(contract: TableContract, version: int, error: Exception) -> LakeError:
+    return LakeError(
+        f"Version {version} of table {contract.name} cannot be read: {' '.join(str(error).split())[:200]}.",
+        consequence="Nothing was read.",
+        mend="`harchive changes` without --from lists the versions; a vacuum removes what older ones were made of.",
+    )
 
 
 def worker_day_key(worker_day: WorkerDay) -> PartitionKey:

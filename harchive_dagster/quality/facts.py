@@ -205,8 +205,17 @@ def annotation_facts(
     return pd.DataFrame(rows, columns=["session_id", "outside_session", "layer_unknown"])
 
 
-def segment_facts(segments: pa.Table, durations_ns: Mapping[str, int]) -> pd.DataFrame:
-    """Overlaps within a layer and segments outside their recording, by session."""
+def segment_facts(
+    segments: pa.Table, durations_ns: Mapping[str, int], agreement_margins: Mapping[str, float]
+) -> pd.DataFrame:
+    """Overlaps within a layer, segments outside their recording, and agreement, by session.
+
+    Args:
+        segments: rows of the segments table.
+        durations_ns: by session.
+        agreement_margins: by session that several people labelled, how much more they agree than they must; 0 for the
+            others, where there is nothing to agree on.
+    """
     rows = []
     table = segments.to_pandas()
     for session_id in sorted(durations_ns):
@@ -220,9 +229,10 @@ def segment_facts(segments: pa.Table, durations_ns: Mapping[str, int]) -> pd.Dat
                 "session_id": session_id,
                 "overlap_count": int(overlap.sum()),
                 "outside_session": int(is_outside.sum()),
+                "agreement_margin": agreement_margins.get(session_id, 0.0),
             }
         )
-    return pd.DataFrame(rows, columns=["session_id", "overlap_count", "outside_session"])
+    return pd.DataFrame(rows, columns=["session_id", "overlap_count", "outside_session", "agreement_margin"])
 
 
 def episode_facts(

@@ -167,6 +167,7 @@ SEGMENTS = Suite(
     session_rules=(
         zero("overlap_count", "segments of a layer do not overlap"),
         zero("outside_session", "segments lie inside the recording"),
+        between("agreement_margin", 0, None, "annotators agree as far as the task asks", reason=Reason.LABELS_DISPUTED),
     ),
     batch_rules=(
         unique(("session_id", "segment_id"), "a segment appears once"),

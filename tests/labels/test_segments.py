@@ -97,7 +97,7 @@ def test_one_annotator_alone_has_no_agreement_and_half_confidence() -> None:
     assert (segment.source, segment.model) == ("annotator", None)
 
 
-def test_the_annotator_with_most_labelled_time_is_shown_and_the_others_are_asked() -> None:
+def test_annotators_vote_and_a_label_of_one_alone_is_kept() -> None:
     segments = _build(
         annotations=[
             _annotation(0, 2),
@@ -107,14 +107,17 @@ def test_the_annotator_with_most_labelled_time_is_shown_and_the_others_are_asked
             _annotation(6, 10, annotator="meena", verb="wipe"),
         ]
     )
-    assert _spans(segments, "action") == [(0, 2, "fold shirt"), (4, 9, "fold shirt")]
-    assert [s.agreement for s in segments] == [0.0, 0.5]
-    assert [s.annotator_count for s in segments] == [3, 3]
-    assert segments[1].confidence == pytest.approx(2 / 4)
+    assert _spans(segments, "action") == [(0, 2, "fold shirt"), (2, 3, "grasp shirt"), (4, 9.5, "fold shirt")]
+    assert [s.agreement for s in segments] == [0.0, 0.0, 0.5]
+    assert [s.annotator_count for s in segments] == [3, 3, 3]
+    assert [s.confidence for s in segments] == pytest.approx([1 / 4, 1 / 4, 2 / 4])
 
 
 def test_time_labelled_twice_by_one_annotator_counts_once() -> None:
-    twice = [_annotation(0, 3, annotator="ravi"), _annotation(0, 3, annotator="ravi", annotation_id="again")]
+    twice = [
+        _annotation(0, 3, annotator="ravi", verb="wipe", annotation_id=annotation_id)
+        for annotation_id in ("a", "again")
+    ]
     segments = _build(annotations=[*twice, _annotation(0, 4)])
     assert _spans(segments, "action") == [(0, 4, "fold shirt")]
 

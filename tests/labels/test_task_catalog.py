@@ -3,7 +3,12 @@ from importlib.resources import files
 import pytest
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.labels.task_catalog import LANGUAGES, load_task_catalog, parse_task_catalog
+from harchive_dagster.labels.task_catalog import (
+    LANGUAGES,
+    load_task_catalog,
+    parse_task_catalog,
+    required_agreement,
+)
 
 TEXT = files("harchive_dagster.labels").joinpath("tasks.yaml").read_text("utf-8")
 
@@ -44,6 +49,14 @@ def test_a_task_needs_measured_clocks_unless_it_says_otherwise() -> None:
     assert [task.task_id for task in lenient.tasks.values() if task.is_device_time_ok] == ["wipe_table"]
 
 
+def test_a_task_asks_of_its_annotators_to_agree_more_than_chance_unless_it_says_otherwise() -> None:
+    assert required_agreement(None) == required_agreement("wash_dishes") == required_agreement("no_such_task") == 0.0
+    strict = parse_task_catalog(
+        TEXT.replace("    success: The whole", "    min_agreement: 0.8\n    success: The whole")
+    )
+    assert {task.min_agreement for task in strict.tasks.values()} == {0.0, 0.8}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -57,6 +70,7 @@ def test_a_task_needs_measured_clocks_unless_it_says_otherwise() -> None:
         ("      hi: धुले कपड़े तह करके एक के ऊपर एक रखें।\n", "", "instruction.hi is missing"),
         ("    success: The whole", "    sucess: The whole", "'sucess' is not a known key"),
         ("    success: The whole", "    sync: maybe\n    success: The whole", "sync is 'maybe', expected one of"),
+        ("    success: The whole", "    min_agreement: 2\n    success: The whole", "min_agreement is 2"),
         ("tasks:", "jobs:", "tasks is missing"),
         ("tasks:", "tasks: [", "while parsing"),
     ],
