@@ -15,7 +15,7 @@ from harchive_dagster.labels.taxonomy import Taxonomy, load_taxonomy
 from harchive_dagster.landing.fields import INT64_MAX, parse_moment
 from harchive_dagster.reasons import Reason
 
-LAYERS = ("activity", "action", "step")
+LAYERS = ("activity", "action", "step", "episode")
 REQUIRED_COLUMNS = ("annotation_id", "annotator", "layer", "start_ns", "end_ns", "verb", "noun", "text")
 OPTIONAL_COLUMNS = ("tool", "tool_version", "created_at_utc")
 
