@@ -10,6 +10,7 @@ from harchive_dagster.delivery.episodes import (
     episode_rows,
     placements,
     read_sources,
+    rejected_rows,
     synced_counts,
 )
 from harchive_dagster.delivery.publishing import (
@@ -54,9 +55,10 @@ def episodes(
     for session in standing:
         with gate.session(session.session_id):
             cut[session.session_id] = cut_session(session, sources)
+            cut[session.session_id].require_episodes()
     rendered = {row["session_id"]: row for row in sources["anonymized_videos"].to_pylist()}
     files = {session_id: lake.media_folder(RESTRICTED) / row["uri"] for session_id, row in rendered.items()}
-    flat = [(session_id, e.frame_start, e.frame_end) for session_id, found in cut.items() for e in found]
+    flat = [(session_id, e.frame_start, e.frame_end) for session_id, found in cut.items() for e in found.episodes]
     gate.sift(
         facts.episode_facts(
             pd.DataFrame(flat, columns=["session_id", "frame_start", "frame_end"]),
@@ -75,7 +77,7 @@ def episodes(
         for session in published
         for row in episode_rows(
             session,
-            cut[session.session_id],
+            cut[session.session_id].episodes,
             media_uri=uris[session.session_id],
             placements=placements(sources, session.session_id),
             catalog=catalog,
@@ -97,6 +99,7 @@ def episodes(
                 schemas.WORKER_DAY_COPIES[name]: published_copy(kept[name], schemas.WORKER_DAY_COPIES[name], pseudonyms)
                 for name in SOURCES
             },
+            schemas.REJECTED_SPANS: rejected_rows(cut, worker_day),
             schemas.EPISODES: table,
         },
         table.to_pandas(),

@@ -4,6 +4,7 @@ How a recording is cut is in `labels.episodes`; this module brings the tables to
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import LabelError
-from harchive_dagster.labels.episodes import Episode, build_episodes
+from harchive_dagster.labels.annotation_files import Annotation
+from harchive_dagster.labels.episodes import Episode, RejectedSpan, build_episodes
 from harchive_dagster.labels.segments import Segment
 from harchive_dagster.labels.task_catalog import TaskCatalog
 from harchive_dagster.lake import rows, schemas, stream_schemas
@@ -29,28 +31,47 @@ MOTION_SOURCES = ("synced_frames", *stream_schemas.WORKER_DAY_COPIES)
 SOURCES = ("segments", "frames", *MOTION_SOURCES, "clock_alignments", "anonymized_videos")
 """Restricted tables that are copied for the lab, in the order they are published: what others point to comes first."""
 
-_MAY_LACK = frozenset({"segments", *stream_schemas.WORKER_DAY_COPIES})
+_MAY_LACK = frozenset({"segments", "annotations", *stream_schemas.WORKER_DAY_COPIES})
 """A recording may have no segments, and be made without a glove or a depth camera."""
 
 
 def read_sources(lake: Lake, worker_day: WorkerDay) -> dict[str, pa.Table]:
-    """The worker-day's rows of every table that is copied."""
+    """The worker-day's rows of every table that is copied, and of the annotations, which judge outcomes."""
     contracts = {contract.name: contract for contract in schemas.ALL_TABLES if contract.zone == "restricted"}
-    return {name: lake.read_worker_day(contracts[name], worker_day) for name in SOURCES}
+    return {name: lake.read_worker_day(contracts[name], worker_day) for name in (*SOURCES, "annotations")}
 
 
-def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> list[Episode]:
+@dataclass(frozen=True)
+class Cut:
+    """What became of one session: its episodes, and the spans that made none."""
+
+    episodes: list[Episode]
+    rejected: list[RejectedSpan]
+
+    def require_episodes(self) -> None:
+        """Raises LabelError where nothing of the session is worth publishing."""
+        if not self.episodes:
+            left_out = [str(span) for span in self.rejected]
+            raise LabelError(
+                Reason.NO_EPISODE,
+                f"no span of the recording makes an episode: {'; '.join(left_out)}",
+                mend="Look at the markers and at the activity segments of the session.",
+                evidence={"left_out": left_out},
+            )
+
+
+def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> Cut:
     """Cut one session into episodes.
 
     Raises:
-        LabelError: nothing of it is worth publishing.
         LakeError: an earlier stage did not run for it.
     """
     mine = {
         name: rows.present(table, session.session_id, name) for name, table in sources.items() if name not in _MAY_LACK
     }
     seen = rows.frame_observations(mine["frames"])
-    episodes, left_out = build_episodes(
+    whole, streams = _whole_windows(mine["synced_frames"], len(seen))
+    episodes, rejected = build_episodes(
         markers=session.manifest.markers,
         task_id=session.manifest.task_id,
         pts_ns=seen.pts_ns,
@@ -58,16 +79,21 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> li
         obstructed_fraction=seen.obstructed_fraction,
         sharpness=seen.sharpness,
         sync_confidence=_sync_confidence(mine["clock_alignments"]),
-        has_gap=_has_gap(mine["synced_frames"], len(seen)),
+        has_gap=whole < streams,
+        is_synced=whole > 0,
+        annotations=rows.objects(Annotation, rows.of_session(sources["annotations"], session.session_id)),
     )
-    if not episodes:
-        raise LabelError(
-            Reason.NO_EPISODE,
-            f"no span of the recording makes an episode: {' '.join(left_out)}",
-            mend="Look at the markers and at the activity segments of the session.",
-            evidence={"left_out": left_out},
-        )
-    return episodes
+    return Cut(episodes, rejected)
+
+
+def rejected_rows(cut: Mapping[str, Cut], worker_day: WorkerDay) -> pa.Table:
+    """Rows of rejected_spans, of quarantined sessions as well."""
+    tables = [
+        rows.records(schemas.REJECTED_SPANS, worker_day, session_id, one.rejected)
+        for session_id, one in cut.items()
+        if one.rejected
+    ]
+    return rows.together(schemas.REJECTED_SPANS, tables)
 
 
 def _sync_confidence(alignments: pa.Table) -> float:
@@ -76,13 +102,12 @@ def _sync_confidence(alignments: pa.Table) -> float:
     return max(alignments.filter(is_seen).column("confidence").to_pylist(), default=0.0)
 
 
-def _has_gap(synced: pa.Table, frame_count: int) -> NDArray[np.bool_]:
-    """A frame has a gap when any stream has one there, or no row."""
+def _whole_windows(synced: pa.Table, frame_count: int) -> tuple[NDArray[np.int64], int]:
+    """By frame, how many streams have a whole window there; and how many streams there are, at least one."""
     whole = np.zeros(frame_count, dtype=np.int64)
     index = synced.column("frame_index").to_numpy()
     np.add.at(whole, index, ~synced.column("has_gap").to_numpy(zero_copy_only=False))
-    streams = len(synced.column("stream_id").unique())
-    return whole < max(streams, 1)
+    return whole, max(len(synced.column("stream_id").unique()), 1)
 
 
 def placements(sources: Mapping[str, pa.Table], session_id: str) -> list[str]:
@@ -124,8 +149,15 @@ def episode_rows(
             "end_ns": episode.end_ns,
             "frame_start": episode.frame_start,
             "frame_end": episode.frame_end,
+            "action_start_ns": episode.action_start_ns,
+            "action_end_ns": episode.action_end_ns,
+            "transition_start_ns": list(episode.transition_start_ns),
+            "transition_end_ns": list(episode.transition_end_ns),
+            "trimmed_idle_s": episode.trimmed_idle_s,
             "outcome": episode.outcome,
+            "outcome_source": episode.outcome_source,
             "quality_score": episode.quality_score,
+            **{f"quality_{name}": term for name, term in episode.quality_terms.items()},
             "media_uri": media_uri,
             "environment": manifest.site.environment,
             "country": manifest.site.country,

@@ -31,6 +31,7 @@ class Segment:
         agreement: share of the other annotators who said the same of the same span; None without others.
         confidence: in (0, 1].
         model, model_version: what proposed it; None for people.
+        is_known: whether the taxonomy has both words; False where they are as written, None where there are none.
     """
 
     segment_id: str
@@ -46,6 +47,7 @@ class Segment:
     confidence: float
     model: str | None
     model_version: str | None
+    is_known: bool | None = None
 
 
 def make_segment(
@@ -84,7 +86,14 @@ def make_segment(
         confidence=confidence,
         model=model,
         model_version=model_version,
+        is_known=_is_known(verb, noun),
     )
+
+
+def _is_known(verb: str | None, noun: str | None) -> bool | None:
+    taxonomy = load_taxonomy()
+    found = [canonical(w) for w, canonical in ((verb, taxonomy.canonical_verb), (noun, taxonomy.canonical_noun)) if w]
+    return None not in found if found else None
 
 
 def content_id(prefix: str, *parts: object) -> str:

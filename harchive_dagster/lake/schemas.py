@@ -281,6 +281,12 @@ _SEGMENT_COLUMNS = (
     column("confidence", REAL, "0-1"),
     column("model", TEXT, "Model, where one proposed it", is_nullable=True),
     column("model_version", TEXT, "Its version", is_nullable=True),
+    column(
+        "is_known",
+        pa.bool_(),
+        "The taxonomy knows verb and noun; false where words are as somebody wrote them, null where there are none",
+        is_nullable=True,
+    ),
 )
 
 SEGMENTS = restricted_table(
@@ -288,6 +294,16 @@ SEGMENTS = restricted_table(
     "Labelled spans of every source, no overlap within a layer",
     ("segment_id",),
     *_SEGMENT_COLUMNS,
+)
+
+REJECTED_SPANS = restricted_table(
+    "rejected_spans",
+    "Stretches of recordings that made no episode, and why; of quarantined sessions as well",
+    ("start_ns", "end_ns"),
+    column("start_ns", TIME, "Start, session time, before idle ends were trimmed", unit="ns"),
+    column("end_ns", TIME, "End, exclusive", unit="ns"),
+    column("reason", TEXT, "no_frame, private (or outside the recording), short, idle, obstructed or unsynced"),
+    column("detail", TEXT, "One clause for a person"),
 )
 
 EPISODES = published_table(
@@ -301,8 +317,25 @@ EPISODES = published_table(
     column("end_ns", TIME, "End, exclusive", unit="ns"),
     column("frame_start", pa.int64(), "First frame"),
     column("frame_end", pa.int64(), "Frame after the last"),
+    column("action_start_ns", TIME, "Start of the first action inside; null without one", unit="ns", is_nullable=True),
+    column("action_end_ns", TIME, "End of the last action inside, exclusive", unit="ns", is_nullable=True),
+    column(
+        "transition_start_ns",
+        pa.list_(pa.int64()),
+        "Where each gap between consecutive actions starts",
+        unit="ns",
+        is_nullable=True,
+    ),
+    column("transition_end_ns", pa.list_(pa.int64()), "Where it ends, exclusive", unit="ns", is_nullable=True),
+    column("trimmed_idle_s", REAL, "Rest that was cut off both ends", unit="s", is_nullable=True),
     column("outcome", TEXT, "success, failure or unknown"),
+    column("outcome_source", TEXT, "annotator or worker_marker; null where nobody judged", is_nullable=True),
     column("quality_score", REAL, "0-1: geometric mean of visibility, sharpness, sync, continuity and activity"),
+    column("quality_visibility", REAL, "0-1: how little of the view is covered", is_nullable=True),
+    column("quality_sharpness", REAL, "0-1: of the median frame", is_nullable=True),
+    column("quality_sync", REAL, "0-1: confidence of the best clock that was found in the picture", is_nullable=True),
+    column("quality_continuity", REAL, "0-1: share of frames with every sensor", is_nullable=True),
+    column("quality_activity", REAL, "0-1: share of time that is not idle", is_nullable=True),
     column("media_uri", TEXT, "Anonymized file, relative to published/media"),
     column("environment", TEXT, "home, kitchen, workshop, shop, street, field or other"),
     column("country", TEXT, "ISO 3166-1 alpha-2"),
@@ -353,6 +386,7 @@ ALL_TABLES = (
     ANONYMIZED_VIDEOS,
     ANNOTATIONS,
     SEGMENTS,
+    REJECTED_SPANS,
     ledgers.QUARANTINE,
     ledgers.REDACTION_CORRECTIONS,
     ledgers.ARRIVALS,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harchive_dagster.labels.episodes import Episode, build_episodes
+from harchive_dagster.labels.annotation_files import Annotation
+from harchive_dagster.labels.episodes import REJECTIONS, Episode, RejectedSpan, build_episodes
 from harchive_dagster.labels.segments import Segment, make_segment
 from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
@@ -29,7 +30,7 @@ def _idle(start: float, end: float, label: str = "idle") -> Segment:
     )
 
 
-def _build(**overrides: Any) -> tuple[list[Episode], list[str]]:
+def _build(**overrides: Any) -> tuple[list[Episode], list[RejectedSpan]]:
     count = len(overrides.get("pts_ns", PTS_NS))
     return build_episodes(
         **{
@@ -41,6 +42,7 @@ def _build(**overrides: Any) -> tuple[list[Episode], list[str]]:
             "sharpness": np.full(count, 100.0),
             "sync_confidence": 1.0,
             "has_gap": np.zeros(count, dtype=bool),
+            "is_synced": np.ones(count, dtype=bool),
             **overrides,
         }
     )
@@ -75,10 +77,10 @@ def test_private_time_splits_an_episode_and_is_in_neither_part() -> None:
 
 def test_a_task_that_is_all_private_is_named() -> None:
     markers = _markers((1, "private_start"), (2, "task_start"), (5, "task_end"), (6, "private_end"))
-    assert _build(markers=markers) == (
-        [],
-        ["span 2.00-5.00 s left out: all of it is private or outside the recording"],
-    )
+    episodes, (rejected,) = _build(markers=markers)
+    assert episodes == []
+    assert rejected.reason == "private"
+    assert str(rejected) == "span 2.00-5.00 s left out: all of it is private or outside the recording"
 
 
 def test_idle_ends_are_trimmed_to_half_a_second_and_idle_within_stays() -> None:
@@ -101,33 +103,74 @@ def test_other_activities_are_not_trimmed(label: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "reason"),
+    ("overrides", "reason", "detail"),
     [
-        ({"markers": _markers((1, "task_start"), (2.5, "task_end"))}, "1.50 s long, shorter than 2 s"),
-        ({"segments": [_idle(0, 40)]}, "after idle ends were trimmed, shorter than 2 s"),
-        ({"obstructed_fraction": np.full(FRAMES, 0.9)}, "obstructed in 100% of its frames"),
-        ({"obstructed_fraction": np.full(FRAMES, np.nan)}, "obstructed in 100% of its frames"),
-        ({"markers": _markers((50, "task_start"), (60, "task_end"))}, "outside the recording"),
-        ({"min_duration_s": 31.0}, "shorter than 31 s"),
+        ({"markers": _markers((1, "task_start"), (2.5, "task_end"))}, "short", "1.50 s long, shorter than 2 s"),
+        ({"segments": [_idle(0, 40)]}, "idle", "after idle ends were trimmed, shorter than 2 s"),
+        ({"segments": [_idle(1, 29)]}, "idle", "the worker rests for 93% of it"),
+        ({"obstructed_fraction": np.full(FRAMES, 0.9)}, "obstructed", "obstructed in 100% of its frames"),
+        ({"obstructed_fraction": np.full(FRAMES, np.nan)}, "obstructed", "obstructed in 100% of its frames"),
+        ({"is_synced": np.arange(FRAMES) < 300}, "unsynced", "no sensor was measured at 67% of its frames"),
+        ({"markers": _markers((50, "task_start"), (60, "task_end"))}, "private", "outside the recording"),
+        ({"min_duration_s": 31.0}, "short", "shorter than 31 s"),
     ],
 )
 def test_a_span_that_nothing_can_be_learnt_from_is_left_out_with_its_reason(
-    overrides: dict[str, Any], reason: str
+    overrides: dict[str, Any], reason: str, detail: str
 ) -> None:
-    episodes, rejected = _build(**overrides)
+    episodes, (rejected,) = _build(**overrides)
     assert episodes == []
-    assert len(rejected) == 1
-    assert reason in rejected[0]
+    assert rejected.reason == reason
+    assert detail in rejected.detail
 
 
 def test_a_span_in_a_hole_of_the_video_holds_no_frame() -> None:
     pts_ns = np.concatenate([PTS_NS[:30], PTS_NS[30:] + 20 * SECOND])
     episodes, rejected = _build(pts_ns=pts_ns, markers=_markers((5, "task_start"), (9, "task_end")))
-    assert (episodes, rejected) == ([], ["span 5.00-9.00 s left out: it holds no frame"])
+    assert episodes == []
+    assert rejected == [RejectedSpan(5 * SECOND, 9 * SECOND, "no_frame", "it holds no frame")]
 
 
 def test_a_recording_without_frames_has_no_episode() -> None:
-    assert _build(pts_ns=np.array([], dtype=np.int64)) == ([], ["the recording has no frames"])
+    episodes, (rejected,) = _build(pts_ns=np.array([], dtype=np.int64))
+    assert (episodes, rejected.reason) == ([], "no_frame")
+
+
+def _action(start: float, end: float, layer: str = "action", label: str = "fold shirt") -> Segment:
+    return make_segment(
+        layer=layer,
+        interval=(int(start * SECOND), int(end * SECOND)),
+        label=label,
+        source="annotator",
+        confidence=0.5,
+    )
+
+
+def test_the_action_span_reaches_from_the_first_action_to_the_last_and_gaps_between_are_transitions() -> None:
+    actions = [_action(0, 1.5), _action(3, 4), _action(4, 6), _action(7.5, 8), _action(20, 25)]
+    (episode,), _ = _build(markers=_markers((1, "task_start"), (9, "task_end")), segments=actions)
+    assert (episode.action_start_ns, episode.action_end_ns) == (1 * SECOND, 8 * SECOND)
+    assert [start / SECOND for start in episode.transition_start_ns] == [1.5, 6]
+    assert [end / SECOND for end in episode.transition_end_ns] == [3, 7.5]
+
+
+def test_proposed_manipulation_is_the_action_where_nobody_labelled_any() -> None:
+    proposed = [_idle(3, 5, "manipulation"), _idle(5, 6, "head_turn"), _idle(6, 7, "manipulation")]
+    (episode,), _ = _build(segments=proposed)
+    assert (episode.action_start_ns, episode.action_end_ns) == (3 * SECOND, 7 * SECOND)
+    assert episode.transition_start_ns == (5 * SECOND,)
+    (labelled,), _ = _build(segments=[*proposed, _action(10, 11)])
+    assert (labelled.action_start_ns, labelled.transition_start_ns) == (10 * SECOND, ())
+
+
+def test_an_episode_without_any_action_has_no_action_span() -> None:
+    (episode,), _ = _build()
+    assert (episode.action_start_ns, episode.action_end_ns, episode.transition_start_ns) == (None, None, ())
+
+
+def test_what_was_trimmed_is_told_in_seconds() -> None:
+    (episode,), _ = _build(markers=_markers((2, "task_start"), (20, "task_end")), segments=[_idle(0, 4), _idle(17, 25)])
+    assert episode.trimmed_idle_s == pytest.approx(1.5 + 2.5)
 
 
 def test_arrays_of_different_length_are_refused() -> None:
@@ -135,9 +178,61 @@ def test_arrays_of_different_length_are_refused() -> None:
         _build(sharpness=np.ones(3))
 
 
-def test_a_mistake_does_not_decide_the_outcome() -> None:
-    (episode,), _ = _build(markers=_markers((1, "task_start"), (3, "mistake"), (9, "task_end")))
-    assert episode.outcome == "unknown"
+ATTEMPT = _markers((1, "task_start"), (3, "mistake"), (9, "task_end"))
+
+
+def _judged(
+    *, text: str, annotator: str = "asha", start: float = 1, end: float = 9, layer: str = "episode"
+) -> Annotation:
+    return Annotation(
+        annotation_id=f"{annotator}-{text}-{start}",
+        annotator=annotator,
+        tool="csv",
+        tool_version="1",
+        layer=layer,
+        start_ns=int(start * SECOND),
+        end_ns=int(end * SECOND),
+        verb=None,
+        noun=None,
+        text=text,
+        attributes="{}",
+        created_at_utc=None,
+        source_file_sha256="0" * 64,
+    )
+
+
+@pytest.mark.parametrize(
+    ("judged", "outcome", "source"),
+    [
+        ([], "unknown", None),
+        ([_judged(text="Success")], "success", "annotator"),
+        ([_judged(text="failed")], "failure", "annotator"),
+        ([_judged(text="success", layer="step")], "unknown", None),
+        ([_judged(text="rather nice")], "unknown", None),
+        ([_judged(text="success", start=0, end=4)], "unknown", None),
+        ([_judged(text="success"), _judged(text="failure", annotator="ben")], "unknown", "annotator"),
+        (
+            [_judged(text="failure", annotator=name) for name in ("ben", "chi")] + [_judged(text="success")],
+            "failure",
+            "annotator",
+        ),
+        ([_judged(text="failure", start=1, end=6), _judged(text="success")], "success", "annotator"),
+    ],
+)
+def test_annotators_judge_an_attempt_and_a_mistake_does_not(
+    judged: list[Annotation], outcome: str, source: str | None
+) -> None:
+    (episode,), _ = _build(markers=ATTEMPT, annotations=judged)
+    assert (episode.outcome, episode.outcome_source) == (outcome, source)
+
+
+@pytest.mark.parametrize(("note", "outcome"), [("failed", "failure"), ("SUCCESS", "success"), ("tea", "unknown")])
+def test_the_worker_s_last_press_may_say_how_it_ended_and_annotators_come_first(note: str, outcome: str) -> None:
+    markers = [Marker(SECOND, "task_start"), Marker(9 * SECOND, "task_end", note)]
+    (episode,), _ = _build(markers=markers)
+    assert episode.outcome == outcome
+    (judged,), _ = _build(markers=markers, annotations=[_judged(text="success")])
+    assert (judged.outcome, judged.outcome_source) == ("success", "annotator")
 
 
 def test_the_score_is_the_geometric_mean_of_its_terms() -> None:
@@ -184,17 +279,21 @@ def _alternating(times_ms: list[int], kind: str) -> list[Marker]:
 @given(
     steps_ms=st.lists(st.integers(1, 400), min_size=1, max_size=120),
     tasks=TIMES_MS,
+    acted=TIMES_MS,
     private=TIMES_MS,
     idle=TIMES_MS,
     min_duration_s=st.sampled_from([0.0, 0.2, 2.0]),
 )
 def test_episodes_never_overlap_nor_touch_private_time_and_hold_exactly_their_frames(
-    steps_ms: list[int], tasks: list[int], private: list[int], idle: list[int], min_duration_s: float
+    steps_ms: list[int], tasks: list[int], acted: list[int], private: list[int], idle: list[int], min_duration_s: float
 ) -> None:
     pts_ns = np.concatenate([[0], np.cumsum(steps_ms)]).astype(np.int64) * 1_000_000
     markers = sorted([*_alternating(tasks, "task"), *_alternating(private, "private")], key=lambda m: m.at_ns)
     rests = [_idle(a / 1000, b / 1000) for a, b in pairwise(sorted(set(idle)))]
+    rests += [_action(a / 1000, b / 1000) for a, b in pairwise(sorted(set(acted)))][::2]
     episodes, rejected = _build(pts_ns=pts_ns, markers=markers, segments=rests, min_duration_s=min_duration_s)
+    assert {span.reason for span in rejected} <= set(REJECTIONS)
+    assert (episodes, rejected) == _build(pts_ns=pts_ns, markers=markers, segments=rests, min_duration_s=min_duration_s)
     assert episodes or rejected
     for a, b in pairwise(episodes):
         assert a.end_ns <= b.start_ns
@@ -208,3 +307,16 @@ def test_episodes_never_overlap_nor_touch_private_time_and_hold_exactly_their_fr
         assert 0.0 <= episode.quality_score <= 1.0
         for start_ns, end_ns in marked_intervals_ns(markers, "private"):
             assert episode.end_ns <= start_ns or episode.start_ns >= end_ns
+        _check_action_span(episode)
+
+
+def _check_action_span(episode: Episode) -> None:
+    gaps = list(zip(episode.transition_start_ns, episode.transition_end_ns, strict=True))
+    edges = [edge for gap in gaps for edge in gap]
+    assert episode.trimmed_idle_s >= 0
+    if episode.action_start_ns is None or episode.action_end_ns is None:
+        assert (episode.action_start_ns, episode.action_end_ns, gaps) == (None, None, [])
+    else:
+        inside = [episode.start_ns, episode.action_start_ns, *edges, episode.action_end_ns, episode.end_ns]
+        assert inside == sorted(inside)
+        assert len(set(edges)) == len(edges)

@@ -210,3 +210,19 @@ def test_no_segments_of_a_layer_overlap_and_none_is_private_or_outside(
         assert 0.0 < segment.confidence <= 1.0
         for start_ns, end_ns in marked_intervals_ns(markers, "private"):
             assert segment.end_ns <= start_ns or segment.start_ns >= end_ns
+
+
+@pytest.mark.parametrize(
+    ("words", "label", "is_known"),
+    [
+        ({"verb": "fold", "noun": "shirt"}, "fold shirt", True),
+        ({"verb": "Juggle", "noun": "shirt"}, "Juggle shirt", False),
+        ({"verb": "fold", "noun": "Widget"}, "fold Widget", False),
+        ({"verb": None, "noun": None, "text": "looks around"}, "looks around", None),
+    ],
+)
+def test_words_that_nobody_knows_are_kept_as_written_and_flagged(
+    words: dict[str, Any], label: str, is_known: bool | None
+) -> None:
+    (segment,) = [s for s in _build(annotations=[_annotation(1, 2, **words)]) if s.layer == "action"]
+    assert (segment.label, segment.is_known) == (label, is_known)

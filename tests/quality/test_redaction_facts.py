@@ -24,7 +24,16 @@ def lifted(frame_index, **overrides):
 
 
 def facts(hidden=(), lifted=()):
-    found = {"kind": "face", "x": 100.0, "y": 100.0, "w": 40.0, "h": 40.0, "score": 0.9, "model": "any"}
+    found = {
+        "kind": "face",
+        "x": 100.0,
+        "y": 100.0,
+        "w": 40.0,
+        "h": 40.0,
+        "score": 0.9,
+        "model": "any",
+        "is_slow": False,
+    }
     found |= {**worker_day_key(DAY), "session_id": "s", "model_version": "1"}
     (row,) = redaction_facts(
         rows.records(schemas.REDACTIONS, DAY, "s", list(hidden)),
