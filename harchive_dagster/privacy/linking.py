@@ -15,6 +15,9 @@ _GATE_MOTIONS = 1.0
 """How far from where the camera's turning takes it a thing may be at the next sighting: in its own sizes, plus what the
 camera moved (near things move more than the turning says, and lenses bend)."""
 
+_GATE_SIZES_PER_S, _GATE_SIZES_GONE = 6.0, 2.0
+"""What it may have gone itself: without it somebody who runs past is a new thing at every look, of unknown speed."""
+
 _MAX_SIZE_RATIO = 2.5
 
 
@@ -61,7 +64,9 @@ def _cost(last: Detection, found: Detection, timeline: Timeline) -> float:
     if last.kind != found.kind or not 1 / _MAX_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO:
         return np.inf
     missed = timeline.missed(last.frame_index, found.frame_index)
-    gate_px = size_px * (_GATE_SIZES + _GATE_SIZES_PER_MISS * missed)
+    apart_s = float(timeline.pts_ns[found.frame_index] - timeline.pts_ns[last.frame_index]) * 1e-9
+    gone_sizes = min(_GATE_SIZES_PER_S * apart_s, _GATE_SIZES_GONE)
+    gate_px = size_px * (_GATE_SIZES + _GATE_SIZES_PER_MISS * missed + gone_sizes)
     gate_px += _GATE_MOTIONS * timeline.motion_px(last.frame_index, found.frame_index)
     expected = timeline.camera.carried(_centre(last), last.frame_index, found.frame_index)
     return float(np.linalg.norm(_centre(found) - expected) / gate_px)

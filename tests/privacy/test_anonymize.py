@@ -62,10 +62,10 @@ def run(source, folder, redactions, *, detector=None, eye=None, **options):
     )
 
 
-def test_video_and_contact_sheet_lie_side_by_side_under_the_videos_digest(tmp_path, source):
+def test_video_its_groups_keys_and_contact_sheet_lie_side_by_side_under_the_videos_digest(tmp_path, source):
     video = run(source, tmp_path, hidden())
     name = f"s-1-{video.render.sha256[:16]}"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.mp4", f"{name}.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.groups", f"{name}.mp4", f"{name}.png"]
     assert (video.path, video.sheet) == (tmp_path / f"{name}.mp4", tmp_path / f"{name}.png")
     assert video.sheet.read_bytes()[:4] == video.preview_png[:4] == b"\x89PNG"
     assert (video.audit.is_clean, video.seeded.large) == (True, 0.0)

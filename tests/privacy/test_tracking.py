@@ -265,6 +265,14 @@ def test_where_detection_was_denser_than_usual_the_pad_is_still_a_usual_stride()
     assert (frames[0], frames[-1]) == (30 - 6 - 2, 30 + 6 + 2)
 
 
+def test_somebody_who_runs_past_is_one_track_and_hidden_before_and_after():
+    truth = {frame: detection(frame, x=16.0 * (frame - 15)) for frame in range(12, 42)}
+    redactions = build([truth[frame] for frame in (18, 24, 30, 36)])
+    assert set(by_track(redactions)) == {1}
+    for frame, box in truth.items():
+        assert covered_fraction(box, [one for one in redactions if one.frame_index == frame]) > 0.99
+
+
 def turning(frame_count=60, rate_rad=0.02):
     """A camera that turns right at a steady rate, and what stands still before it, 1000 px of focal length away."""
     rotation_rad = np.tile([0.0, rate_rad, 0.0], (frame_count, 1))

@@ -1,0 +1,313 @@
+"""What hiding people costs and how well it hides them, beside deface in the same run on the same clips.
+
+    python benchmarks/anonymize.py [seconds] [deface seconds] [seed]     # 60, 6 and 1: about forty minutes on one core
+
+Clips are 1080p30 H.264 with a key frame every second and people at known places: one with a face in every group of
+pictures, one with faces in 15 % of the frames. deface sees the first seconds of the same files, for it needs a second
+or so a frame. Every row is a process of its own; its processor time, children's and start-up included, is what the
+system counted. Recall is judged on the written pictures by one rule for everybody: a face is hidden when less than a
+third of its fine detail is left.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harchive_dagster.demo.planted_faces import KnownFace, planted_faces
+from harchive_dagster.privacy.anonymize import anonymize
+from harchive_dagster.privacy.audit import AuditEyes
+from harchive_dagster.privacy.centerface import CenterFaceDetector
+from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.redaction import Redaction
+from harchive_dagster.privacy.rendering import render_anonymized
+from harchive_dagster.privacy.tracking import build_redactions
+from harchive_dagster.recording.decoding import iterate_frames
+from harchive_dagster.recording.look import FrameDetector, look
+from harchive_dagster.recording.observations import FrameObservations
+
+FPS = 30
+MBIT_S = 13.6  # what action cameras write at 1080p, at least
+DENSE_SHARE, SPARSE_SHARE = 1.0, 0.15
+LARGE_PX, SMALL_PX = 44, 36
+"""Bands of face height: the first must be found, the second is reported."""
+
+MAX_DETAIL_LEFT = 1 / 3
+EQUAL_RECALL = 0.005
+"""deface counts as equal to the pipeline when it misses at most this much more of the large faces."""
+
+DEFACE = {
+    "deface as it comes": (),
+    "deface --scale 960x544": ("--scale", "960x544"),
+    "deface opencv 960x544": ("--backend", "opencv", "--scale", "960x544"),
+    "deface opencv 640x384": ("--backend", "opencv", "--scale", "640x384"),
+}
+BASELINE = "decode + x264 superfast"
+HIDING = "look + redact + render"
+WORKER_DAY = "look + redact + render + audit"
+
+Truth = Sequence[Sequence[KnownFace]]
+"""The known faces of every frame."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row: what the system counted for one process over one clip, and how many faces its output hides."""
+
+    name: str
+    frames: int
+    cpu_s: float
+    wall_s: float
+    recall: dict[int, tuple[int, int]]  # hidden and all faces by lower edge of the band, where deface looked too
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time a frame."""
+        return 1e3 * self.cpu_s / self.frames
+
+    @property
+    def missed(self) -> float:
+        """Share of the large faces that can still be seen."""
+        hidden, faces = self.recall[LARGE_PX]
+        return 1 - hidden / max(faces, 1)
+
+    def line(self, baseline: "Measured", ours: "Measured") -> str:
+        """The row as printed, with its cost against two others'."""
+        shares = [f"{hidden}/{faces}" for hidden, faces in self.recall.values()]
+        return (
+            f"{self.name:32}{self.frames:7}{self.cpu_ms:9.1f}{1e3 * self.wall_s / self.frames:9.1f}"
+            f"{self.cpu_ms / baseline.cpu_ms:9.2f}{self.cpu_ms / ours.cpu_ms:9.2f}"
+            + "".join(f"{s:>14}" for s in shares)
+        )
+
+
+def main(seconds: float, deface_s: float, seed: float) -> None:
+    """Make the clips, run every row on them, print the tables."""
+    print(f"1080p{FPS} H.264, {seconds:g} s a clip; deface, and the recall beside it: the first {deface_s:g} s")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, share in (("a face in every group", DENSE_SHARE), ("faces in 15 % of frames", SPARSE_SHARE)):
+            whole = Path(folder) / f"{share}.mp4"
+            truth = make_clip(whole, share, seconds, int(seed))
+            short = first_seconds(whole, deface_s)
+            compared = truth[: round(deface_s * FPS)]
+            rows = [run_part(part, whole, compared) for part in PARTS]
+            rows += [run_deface(tool, short, compared) for tool in DEFACE]
+            baseline, ours = (next(row for row in rows if row.name == part) for part in (BASELINE, HIDING))
+            print(f"\n{name}, {whole.stat().st_size * 8e-6 / seconds:.1f} Mbit/s")
+            heading = (
+                "frames",
+                "CPU ms",
+                "wall ms",
+                "x base",
+                "x ours",
+                f">= {LARGE_PX} px",
+                f"{SMALL_PX}-{LARGE_PX} px",
+            )
+            widths = (7, 9, 9, 9, 9, 14, 14)
+            print(" " * 32 + "".join(f"{title:>{width}}" for title, width in zip(heading, widths, strict=True)))
+            print("\n".join(row.line(baseline, ours) for row in rows))
+            print(verdict(rows))
+            print(f"over the whole clip {HIDING} hides {said_of(hidden_faces(whole, written(whole, HIDING), truth))}")
+
+
+def said_of(recall: dict[int, tuple[int, int]]) -> str:
+    """Both bands in words."""
+    return ", ".join(f"{hidden} of {faces} faces from {band} px" for band, (hidden, faces) in recall.items())
+
+
+def make_clip(path: Path, face_share: float, seconds: float, seed: int) -> Truth:
+    """Write pictures with planted people as H.264 with B-frames off, as action cameras do; the truth of each frame."""
+    import av
+
+    truth = []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        stream.codec_context.gop_size = FPS
+        stream.bit_rate = round(MBIT_S * 1e6)
+        for known in planted_faces(seconds, seed=seed, face_share=face_share, fps=FPS):
+            truth.append(known.faces)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(known.picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    return truth
+
+
+def first_seconds(clip: Path, seconds: float) -> Path:
+    """The beginning of a clip, its packets as they are."""
+    import av
+
+    path = clip.with_stem(f"{clip.stem}-first")
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in islice(source.demux(video=0), round(seconds * FPS)):
+            packet.stream = stream
+            target.mux(packet)
+    return path
+
+
+def verdict(rows: Sequence[Measured]) -> str:
+    """The three ratios that the pipeline is held to."""
+    by_name = {row.name: row for row in rows}
+    ours, day, baseline = (by_name[name] for name in (HIDING, WORKER_DAY, BASELINE))
+    equals = [by_name[name] for name in DEFACE if by_name[name].missed <= ours.missed + EQUAL_RECALL]
+    cheapest = min(equals, key=lambda row: row.cpu_ms, default=None)
+    said = [f"{by_name['deface as it comes'].cpu_ms / ours.cpu_ms:.1f} times less than deface as it comes"]
+    if cheapest is not None:
+        said.append(
+            f"{cheapest.cpu_ms / ours.cpu_ms:.1f} times less than {cheapest.name}, its cheapest of equal recall"
+        )
+    said.append(f"a worker-day costs {day.cpu_ms / baseline.cpu_ms:.2f} times {baseline.name}")
+    return "; ".join(said)
+
+
+def written(clip: Path, part: str) -> Path:
+    """Where a part's pictures go."""
+    return clip.with_name(f"{clip.stem}-{list(PARTS).index(part)}.mp4")
+
+
+def run_part(part: str, clip: Path, truth: Truth) -> Measured:
+    """One of the pipeline's parts over a clip."""
+    arguments = [sys.executable, __file__, "--part", part, str(clip), str(written(clip, part))]
+    return _measured(part, arguments, clip, written(clip, part) if part in (HIDING, WORKER_DAY) else None, truth)
+
+
+def run_deface(name: str, clip: Path, truth: Truth) -> Measured:
+    """Deface over a clip, blurring as it does by itself."""
+    out = clip.with_name(f"{clip.stem}-{list(DEFACE).index(name)}-deface.mp4")
+    program = str(Path(sys.executable).with_name("deface"))
+    return _measured(name, [program, *DEFACE[name], "--output", str(out), str(clip)], clip, out, truth)
+
+
+def _measured(name: str, arguments: list[str], clip: Path, out: Path | None, truth: Truth) -> Measured:
+    started = time.monotonic()
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        complaint = process.stderr.read() if process.stderr else b""
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.monotonic() - started
+    if process.returncode:
+        raise SystemExit(f"{name} failed: {complaint.decode(errors='replace')[-2000:]}")
+    frames = sum(1 for _ in iterate_frames(clip))
+    recall = hidden_faces(clip, out, truth) if out else {}
+    print(f"  {name}: {complaint.decode(errors='replace').strip().splitlines()[-1:]}", file=sys.stderr)
+    return Measured(name, frames, used.ru_utime + used.ru_stime, wall_s, recall)
+
+
+def hidden_faces(source: Path, written: Path, truth: Truth) -> dict[int, tuple[int, int]]:
+    """Faces of each band whose fine detail is gone from the written pictures, and all of them."""
+    counts = {LARGE_PX: [0, 0], SMALL_PX: [0, 0]}
+    for before, after, faces in zip(iterate_frames(source), iterate_frames(written), truth, strict=False):
+        if not faces:
+            continue
+        old, new = (np.asarray(one.frame.to_ndarray(format="gray"), np.float32) for one in (before, after))
+        for face in faces:
+            band = next((lowest for lowest in counts if face.height_px >= lowest), None)
+            if band is not None and (left := _detail_left(old, new, face)) is not None:
+                counts[band][0] += left < MAX_DETAIL_LEFT
+                counts[band][1] += 1
+    return {band: (hidden, faces) for band, (hidden, faces) in counts.items()}
+
+
+def _detail_left(old: NDArray[np.float32], new: NDArray[np.float32], face: KnownFace) -> float | None:
+    import cv2
+
+    box = face.box
+    rows = slice(max(0, round(box.y)), max(0, round(box.y + box.h)))
+    columns = slice(max(0, round(box.x)), max(0, round(box.x + box.w)))
+    # deface turns 1080 lines into 1088: its pictures are scaled, which is undone before they are compared.
+    if new.shape != old.shape:
+        new = np.asarray(cv2.resize(new, old.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    if min(old[rows, columns].shape) < SMALL_PX / 2:
+        return None  # mostly outside the picture
+    before, after = (np.abs(cv2.Laplacian(picture[rows, columns], cv2.CV_32F)).mean() for picture in (old, new))
+    return float(after / max(float(before), 1e-6))
+
+
+def _decode(clip: Path, _: Path) -> None:
+    for _decoded in iterate_frames(clip):
+        pass
+
+
+def _encode_again(clip: Path, out: Path) -> None:
+    import av
+
+    with av.open(str(out), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "superfast", "crf": "20", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        for decoded in iterate_frames(clip):
+            container.mux(stream.encode(decoded.frame))
+        container.mux(stream.encode(None))
+
+
+def _looked_at(clip: Path, detector: FrameDetector | None) -> tuple[FrameObservations, list[Redaction]]:
+    seen, found = look(clip, detector=detector)
+    return seen, build_redactions(
+        found,
+        pts_ns=seen.pts_ns,
+        is_detected=seen.is_detected,
+        width_px=1920,
+        height_px=1080,
+        motion_px=seen.motion_px,
+        rotation_rad=seen.rotation_rad,
+    )
+
+
+def _look_only(clip: Path, _: Path) -> None:
+    _looked_at(clip, CenterFaceDetector())
+
+
+def _look_without_detector(clip: Path, _: Path) -> None:
+    look(clip, detector=None)
+
+
+def _hide(clip: Path, out: Path) -> None:
+    _, redactions = _looked_at(clip, CenterFaceDetector())
+    report = render_anonymized(clip, out, redactions, processes=1)
+    print(f"{report.copied_fraction:.2f} of the frames copied", file=sys.stderr)
+
+
+def _worker_day(clip: Path, out: Path) -> None:
+    seen, redactions = _looked_at(clip, CenterFaceDetector())
+    choice = DetectorChoice.of(("centerface",))
+    video = anonymize(
+        clip,
+        out.with_suffix(""),
+        "clip",
+        redactions,
+        seen.pts_ns,
+        motion_px=seen.motion_px,
+        detector=choice.face_detectors(1920, 1080),
+        eyes=AuditEyes.for_picture(1920, 1080, choice),
+    )
+    video.path.replace(out)
+    print(
+        f"{len(video.audit.residuals)} residuals, {len(video.audit.suspects)} suspects in {video.audit.audit_frames} "
+        f"frames, seeded recall {video.seeded.large:.2f}",
+        file=sys.stderr,
+    )
+
+
+PARTS: dict[str, Callable[[Path, Path], None]] = {
+    BASELINE: _encode_again,
+    "decode": _decode,
+    "look without detector": _look_without_detector,
+    "look": _look_only,
+    HIDING: _hide,
+    WORKER_DAY: _worker_day,
+}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--part"]:
+        PARTS[sys.argv[2]](Path(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        numbers = [float(argument) for argument in sys.argv[1:]]
+        main(*(given or usual for given, usual in zip_longest(numbers, (60.0, 6.0, 1.0))))
