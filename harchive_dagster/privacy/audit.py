@@ -130,12 +130,14 @@ class AuditEyes:
 
     Attributes:
         whole: for whole pictures; best at another operating point than the one that made the redactions.
+        overview: for whole pictures as they were detected in, oftener.
         near: for the surroundings of a track.
         own_gates: by the name of an operator's model, the score at which what it finds outside the hidden area is a
             residual; on hidden area its finds are suspects, for nobody knows what it takes a hidden head for.
     """
 
     whole: Detector
+    overview: Detector
     near: Detector
     own_gates: Mapping[str, float] = field(default_factory=dict)
 
@@ -146,6 +148,7 @@ class AuditEyes:
         longest, shortest = min(longest, _LARGEST_INPUT_PX[0]), min(shortest, _LARGEST_INPUT_PX[1])
         return cls(
             choice.audit_detector(longest, shortest, score_threshold=LISTED_SCORE),
+            choice.face_detectors(width_px, height_px),
             CenterFaceDetector(input_width_px=NEAR_PX, input_height_px=NEAR_PX, score_threshold=LISTED_SCORE),
             {card.name: card.threshold for card in choice.cards},
         )
@@ -263,9 +266,9 @@ class _Search:
         return [one for one, detail in zip(redactions, details, strict=True) if detail <= _MAX_DETAIL]
 
     def _found(self, rgb: NDArray[np.uint8], looks: list[Look]) -> list[Box]:
-        if any(look.near is None for look in looks):
+        if any(look.near is None and not look.is_overview for look in looks):
             return self.eyes.whole.detect(rgb)
-        found: list[Box] = []
+        found = self.eyes.overview.detect(rgb) if any(look.is_overview for look in looks) else []
         for look in looks:
             if look.near is not None:
                 area = Area.around(look.near, rgb.shape[1], rgb.shape[0])

@@ -22,6 +22,10 @@ each takes decoding half a group besides."""
 _LEAST_WHOLE = 6
 """A clip of seconds is looked at as often as one of 24 s."""
 
+_OVERVIEW_EVERY_NS = 900_000_000
+"""Whoever was overlooked for a second is met by one of these looks. At detection's own size they take a quarter of the
+time of full size; and no multiple of detection's usual distance, so that they fall between its frames."""
+
 _NEAR_EVERY_NS = 1_000_000_000
 """Inside a track, one look at its surroundings."""
 
@@ -62,12 +66,14 @@ class Look:
         why: in a few words, for the contact sheet.
         near: the redaction whose surroundings are searched; None for the whole picture.
         risk: 0 to 1, how much a person would want to see it.
+        is_overview: the whole picture, at the size that detection uses.
     """
 
     frame_index: int
     why: str
     near: Redaction | None
     risk: float
+    is_overview: bool = False
 
 
 def plan_looks(
@@ -80,9 +86,10 @@ def plan_looks(
 ) -> dict[int, list[Look]]:
     """Looks by frame, denser around tracks.
 
-    Whole pictures at chance times, one every four seconds (six at least, and a third as many where groups were copied),
-    and the first and the last one. The surroundings of every track three frames from its ends on, and once every
-    second in between, where the camera moves fastest; and where its score is lowest.
+    Whole pictures at full size at chance times, one every four seconds (six at least, and a third as many where groups
+    were copied), and the first and the last one; at detection's size one every 0.9 s, copied or not. The surroundings
+    of every track three frames from its ends on, and once every second in between, where the camera moves fastest; and
+    where its score is lowest.
 
     Args:
         pts_ns: int64 [N], N >= 1, session time of the frames.
@@ -94,6 +101,8 @@ def plan_looks(
     looks: dict[int, list[Look]] = defaultdict(list)
     for frame in _whole_frames(pts_ns, groups, seed):
         looks[frame].append(Look(frame, "chance", None, 0.0))
+    for frame in _overview_frames(pts_ns, seed):
+        looks[frame] = looks[frame] or [Look(frame, "overview", None, 0.0, is_overview=True)]
     tracks: dict[int, list[Redaction]] = defaultdict(list)
     for redaction in redactions:
         if redaction.kind != PRIVATE_KIND:
@@ -116,6 +125,12 @@ def _whole_frames(pts_ns: NDArray[np.int64], groups: Sequence[RenderedGroup], se
         if not is_copied[frame] or number % _COPIED_SHARE == 0:
             yield frame
     yield from {0, len(pts_ns) - 1}
+
+
+def _overview_frames(pts_ns: NDArray[np.int64], seed: int) -> set[int]:
+    phase_ns = int(np.random.default_rng([seed, 1]).integers(_OVERVIEW_EVERY_NS))
+    times_ns = np.arange(int(pts_ns[0]) + phase_ns, int(pts_ns[-1]) + 1, _OVERVIEW_EVERY_NS)
+    return set(np.searchsorted(pts_ns, times_ns).tolist())
 
 
 def _along(track: list[Redaction], pts_ns: NDArray[np.int64], motion_px: NDArray[np.float64]) -> Iterator[Look]:

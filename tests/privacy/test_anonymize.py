@@ -48,7 +48,7 @@ def hidden(frames=range(FRAME_COUNT), **overrides):
 
 def run(source, folder, redactions, *, detector=None, eye=None, **options):
     pts_ns = np.array([one.pts_ns for one in iterate_frames(source)], np.int64)
-    eyes = AuditEyes(eye or Blind(), eye or Blind())
+    eyes = AuditEyes(*[eye or Blind()] * 3)
     return anonymize(
         source,
         folder,

@@ -69,7 +69,7 @@ def full_audit(video, pts_ns, redactions, *, source=None, eye=None, groups=None)
     eye = eye or Sees()
     groups = groups or (RenderedGroup(0, frames_in(video), is_copied=False),)
     motion_px = np.zeros(len(pts_ns))
-    eyes = AuditEyes(eye, eye)
+    eyes = AuditEyes(eye, eye, eye)
     return audit_rendered(video, source or video, pts_ns, redactions, groups, motion_px=motion_px, eyes=eyes, seed=0)
 
 

@@ -20,7 +20,9 @@ def plan(frame_count, redactions=(), *, groups=None, motion_px=None, fps=30, see
 
 
 def whole(looks):
-    return sorted(frame for frame, found in looks.items() if any(one.near is None for one in found))
+    return sorted(
+        frame for frame, found in looks.items() if any(one.near is None and not one.is_overview for one in found)
+    )
 
 
 @pytest.mark.parametrize("frame_count", [1, 2, 5, 40])
@@ -37,6 +39,13 @@ def test_whole_pictures_are_looked_at_every_four_seconds_at_times_that_chance_se
     assert len(set(np.diff(frames))) > 20
     assert frames == whole(plan(30 * 120))
     assert frames != whole(plan(30 * 120, seed=1))
+
+
+def test_no_second_passes_without_a_look_at_the_whole_picture_copied_or_not():
+    groups = (RenderedGroup(0, 900, is_copied=False), RenderedGroup(900, 900, is_copied=True))
+    looks = plan(1800, groups=groups)
+    frames = sorted(frame for frame, found in looks.items() if any(one.near is None for one in found))
+    assert np.diff(frames).max() <= 30
 
 
 def test_copied_groups_are_looked_at_a_third_as_often():

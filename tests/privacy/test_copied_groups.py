@@ -60,7 +60,7 @@ def times_of(path):
 
 
 def audit(source, rendered, redactions=(), *, eye=None, groups=ALL_COPIED):
-    eyes = AuditEyes(eye or Sees(), eye or Sees())
+    eyes = AuditEyes(*[eye or Sees()] * 3)
     pts_ns = times_of(source)
     motion_px = np.zeros(len(pts_ns))
     return audit_rendered(rendered, source, pts_ns, redactions, groups, motion_px=motion_px, eyes=eyes, seed=0).report

@@ -121,7 +121,7 @@ def test_every_kind_of_recording_keeps_its_frames_times_and_looks(tmp_path, writ
         assert_same_but_hidden(source, target, report, HIDDEN)
     assert [text for level, _, text in complaints if level <= av.logging.WARNING and "deprecated" not in text] == []
     times = np.array([one.pts_ns for one in iterate_frames(source)])
-    eyes = AuditEyes(SeesNobody(), SeesNobody())
+    eyes = AuditEyes(*[SeesNobody()] * 3)
     still = np.zeros(len(times))
     audit = audit_rendered(target, source, times, redactions(), report.groups, motion_px=still, eyes=eyes, seed=0)
     assert audit.report.is_clean
