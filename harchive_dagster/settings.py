@@ -12,9 +12,7 @@ from urllib.parse import unquote
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.landing.object_store import SCHEMES
-from harchive_dagster.privacy.detectors import BUILT_IN_DETECTORS
 from harchive_dagster.privacy.hiding import Hiding
-from harchive_dagster.privacy.model_card import CARD_SUFFIXES
 
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}", re.ASCII)
 """Amazon's, Google's and Azure's names together; the longest are Google's."""
@@ -28,8 +26,6 @@ _CRON_FIELDS = ((0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, _MONTHS), (0, 7, 
 _CRON_PART = re.compile(r"(?:\*|(\w{1,3})(?:-(\w{1,3}))?)(?:/([1-9][0-9]?))?", re.ASCII)
 """Of what Dagster takes, the part that every cron means the same by: no `L`, `#` or `?`."""
 _LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-_MODEL_SUFFIXES = (".onnx", *CARD_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -133,13 +129,18 @@ def _folder(name: str, value: str) -> Path:
 
 
 def _detectors(name: str, value: str) -> tuple[str, ...]:
+    # Not at the top: they bring numpy along, and every command's help would wait for it.
+    from harchive_dagster.privacy.detectors import BUILT_IN_DETECTORS
+    from harchive_dagster.privacy.model_card import CARD_SUFFIXES
+
+    suffixes = (".onnx", *CARD_SUFFIXES)
     words = [word.strip() for word in value.split(",")]
-    wrong = [word for word in words if word not in BUILT_IN_DETECTORS and Path(word).suffix not in _MODEL_SUFFIXES]
+    wrong = [word for word in words if word not in BUILT_IN_DETECTORS and Path(word).suffix not in suffixes]
     if wrong or len(set(words)) < len(words):
         raise SettingsError(
             f"{name}={value!r} names {f'{wrong[0]!r}, which is no detector' if wrong else 'a detector twice'}.",
             consequence="People could be recognised in what is published.",
-            mend=f"Write a list of {', '.join(BUILT_IN_DETECTORS)} and paths that end in {', '.join(_MODEL_SUFFIXES)}.",
+            mend=f"Write a list of {', '.join(BUILT_IN_DETECTORS)} and paths that end in {', '.join(suffixes)}.",
         )
     return tuple(word if word in BUILT_IN_DETECTORS else str(_folder(name, word)) for word in words)
 

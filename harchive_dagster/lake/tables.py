@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -72,13 +72,18 @@ class Lake:
     def read(self, contract: TableContract, key: PartitionKey | None = None, *, version: int | None = None) -> pa.Table:
         """Rows of one partition (or all) as they are now or were in a version, sorted by the contract's key.
 
+        Nullable columns that an older version did not write are null.
+
         Raises:
-            LakeError: the stored columns are not those of the contract, or the version cannot be read.
+            LakeError: the table lacks columns that must have values, or the version cannot be read.
         """
         if not self._exists(contract):
             return contract.empty()
         filters = [(name, "=", value) for name, value in (key or {}).items()]
         stored = self._stored(contract, version, filters=filters or None)
+        for field in contract.columns:
+            if field.nullable and field.name not in stored.column_names:
+                stored = stored.append_column(field, pa.nulls(stored.num_rows, field.type))
         missing = set(contract.schema.names) - set(stored.column_names)
         if missing:
             raise LakeError(
@@ -168,6 +173,14 @@ class Lake:
             # delta-rs refuses property names it does not know unless told otherwise.
             table.alter.set_table_properties(properties, raise_if_not_exists=False)
 
+    def _schema_mode(self, contract: TableContract) -> Literal["merge"] | None:
+        """A table of an older version gets its new columns where older rows may go without them."""
+        from deltalake import DeltaTable
+
+        stored = {field.name for field in DeltaTable(self.uri(contract)).schema().fields}
+        lacking = [field for field in contract.columns if field.name not in stored]
+        return "merge" if lacking and all(field.nullable for field in lacking) else None
+
     def _commit(self, contract: TableContract, key: PartitionKey, rows: pa.Table, run_id: str) -> int:
         from deltalake import CommitProperties, DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError
@@ -186,6 +199,7 @@ class Lake:
                     plain,
                     mode="overwrite",
                     predicate=_predicate(key),
+                    schema_mode=self._schema_mode(contract),
                     commit_properties=properties,
                 )
             except CommitFailedError as conflict:

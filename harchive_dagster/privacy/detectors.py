@@ -87,7 +87,8 @@ class DetectorChoice:
 
     def description(self) -> str:
         """Every detector with its version, and for an operator's model its kind, its licence and what runs it."""
-        own = [CenterFaceDetector()] * self.has_centerface + [TextDetector()] * self.has_text
+        own: list[Detector] = [CenterFaceDetector()] if self.has_centerface else []
+        own += [TextDetector()] if self.has_text else []
         told = [f"{detector.name} {detector.version}" for detector in own]
         for card in self.cards:
             model = _operator_model(card, 1.0)

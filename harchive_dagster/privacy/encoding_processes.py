@@ -161,7 +161,7 @@ def _receive(requests: IO[bytes], tasks: "queue.SimpleQueue[Any]") -> None:
     try:
         while True:
             tasks.put(pickle.load(requests))
-    except EOFError:
+    finally:  # also a caller that was killed while it was handing over a task: the half of one is no task
         os._exit(1)
 
 

@@ -145,6 +145,16 @@ def test_a_table_that_lacks_columns_says_so(lake):
         lake.read(wider)
 
 
+def test_a_nullable_column_that_an_older_table_lacks_is_null_until_it_is_written(lake):
+    write(lake, make_rows(1))
+    write(lake, make_rows(2, worker_day=OTHER), OTHER)
+    wider = dataclasses.replace(TABLE, columns=(*TABLE.columns, column("extra", pa.string(), "new", is_nullable=True)))
+    assert lake.read(wider).column("extra").to_pylist() == [None, None]
+    rows = wider.conform([{**make_rows(1).to_pylist()[0], "extra": "now"}])
+    assert not lake.replace(wider, worker_day_key(DAY), rows, run_id="run").is_unchanged
+    assert lake.read(wider).select(["n", "extra"]).to_pylist() == [{"n": 1, "extra": "now"}, {"n": 2, "extra": None}]
+
+
 def test_a_null_where_the_contract_has_none_is_refused():
     with pytest.raises(pa.ArrowInvalid, match=r"things\.n holds nulls"):
         TABLE.conform([{"collected_on": DAY.collected_on, "worker_id": "worker-01", "n": None, "seen_by": "x"}])

@@ -1,6 +1,7 @@
 """Rendering in pieces: by several processes, after an interruption or a correction. The bytes are always the same."""
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -197,6 +198,21 @@ def wait_for_the_end_of(group):
     while True:  # a process that was just being started ends by itself as soon as it runs
         os.killpg(group, 0)
         time.sleep(0.05)
+
+
+def test_a_process_whose_caller_is_killed_while_it_hands_over_a_task_ends():
+    process = subprocess.Popen(
+        [sys.executable, "-m", encoding_processes.__name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        process.communicate(pickle.dumps(list(range(1000)))[:-100], timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
 
 
 def test_an_ended_program_takes_its_processes_and_half_done_files_with_it(tmp_path, clip):
