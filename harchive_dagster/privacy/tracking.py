@@ -19,6 +19,10 @@ from harchive_dagster.recording.observations import Detection
 MASK_SCALE = 1.3
 """A detector's box ends at brows and chin; 1.3 times its size takes in hair line, ears and jaw."""
 
+_CUT_RATIO = 1.5
+"""Beyond this ratio of two sightings' widths or heights one shows a part only, most often at the picture's border: its
+middle is not the thing's, and both places are hidden throughout in the larger size."""
+
 _APART_SIZES = 0.7
 """Where the two sightings around a frame place a thing farther apart than that, its path is a guess, and all between
 both places is hidden."""
@@ -176,12 +180,13 @@ def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Are
     start, mid, end = (float(timeline.pts_ns[index]) for index in (a.frame_index, frame, b.frame_index))
     share = (mid - start) / (end - start)
     here, there = _Area.of(a), _Area.of(b)
-    size = (1 - share) * here.size + share * there.size
+    is_cut = bool((np.maximum(here.size, there.size) > _CUT_RATIO * np.minimum(here.size, there.size)).any())
+    size = np.maximum(here.size, there.size) if is_cut else (1 - share) * here.size + share * there.size
     from_a = _Area(timeline.camera.carried(here.centre, a.frame_index, frame), size)
     from_b = _Area(timeline.camera.carried(there.centre, b.frame_index, frame), size)
     motion_px = min(timeline.motion_px(a.frame_index, frame), timeline.motion_px(frame, b.frame_index))
     frames = min(frame - a.frame_index, b.frame_index - frame)
-    is_guess = np.linalg.norm(from_a.centre - from_b.centre) > _APART_SIZES * size.max()
+    is_guess = is_cut or np.linalg.norm(from_a.centre - from_b.centre) > _APART_SIZES * size.max()
     area = from_a.with_(from_b) if is_guess else from_a.at((1 - share) * from_a.centre + share * from_b.centre)
     return area.grown(_BETWEEN.margin_px(float(size.max()), motion_px, frames))
 

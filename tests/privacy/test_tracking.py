@@ -346,3 +346,10 @@ def test_a_slower_detector_that_stopped_looking_is_refused():
     is_slow_detected = np.arange(200) == 0
     with pytest.raises(PrivacyError, match="nobody looked for people"):
         build([], frame_count=200, is_slow_detected=is_slow_detected)
+
+
+def test_a_face_on_its_way_out_of_the_picture_stays_hidden_whole_between_its_last_sightings():
+    sightings = [detection(12, x=80, w=70, h=80), detection(18, x=35, w=70, h=80), detection(24, x=0, w=46, h=52)]
+    here = [one for one in build(sightings) if one.frame_index == 20]
+    # It hurries: it is where the sightings alone would put it two frames later.
+    assert covered_fraction(detection(20, x=0, w=70, h=80), here) >= 0.95
