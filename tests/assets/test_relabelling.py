@@ -54,7 +54,8 @@ def test_a_second_annotator_changes_rows_of_that_session_alone(day):
     assert result.success
     relabelled = day.pseudonyms.session("s-relabelled")
     assert changed_sessions(day, schemas.PUBLISHED_SEGMENTS, before[schemas.PUBLISHED_SEGMENTS]) == {relabelled}
-    assert day.lake.version(schemas.EPISODES) == before[schemas.EPISODES]
+    # Its episodes too: their action spans follow the labels.
+    assert changed_sessions(day, schemas.EPISODES, before[schemas.EPISODES]) == {relabelled}
     rows = day.lake.read(schemas.PUBLISHED_SEGMENTS).to_pylist()
     merged = {
         (row["start_ns"] / SECOND, row["end_ns"] / SECOND, row["label"], row["agreement"])

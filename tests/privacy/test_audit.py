@@ -9,6 +9,7 @@ from harchive_dagster.errors import PrivacyError, RecordingError
 from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.detection import Box
+from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup, render_anonymized
 from harchive_dagster.privacy.tracking import build_redactions
@@ -255,7 +256,7 @@ def test_nobody_is_found_in_a_rendered_real_recording(tmp_path, realdata, name, 
     render_anonymized(source, rendered, redactions)
     frame = next(iterate_frames(source)).frame
     groups = (RenderedGroup(0, len(pts_ns), is_copied=False),)
-    eyes = AuditEyes.for_picture(frame.width, frame.height)
+    eyes = AuditEyes.for_picture(frame.width, frame.height, DetectorChoice.of(("centerface",)))
     for video, is_anonymized in ((rendered, True), (source, False)):
         found = audit_rendered(
             video, source, pts_ns, redactions, groups, motion_px=np.zeros(len(pts_ns)), eyes=eyes, seed=0
