@@ -1,7 +1,7 @@
 import base64
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from mcap.writer import CompressionType, Writer
-from mcap_ros2.writer import Writer as RosWriter
+from mcap_files import header, stamp_of, times_of, write_ros
 
 from harchive_dagster.errors import LandingError
-from harchive_dagster.landing.formats import ros_messages
 from harchive_dagster.landing.formats.mcap_recording import MCAP
 from harchive_dagster.landing.manifest import StreamSpec
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.depth import DepthStream
 
 SPEC = StreamSpec("depth_head", "head", "depth", 30.0)
-
-START_NS = 1_700_000_000_000_000_000
-
-STEP_NS = 10_000_000
-
-JITTER_NS = 2_345_678  # a message is logged later than it was measured
-
-DEFINITIONS = {name.replace("/", "/msg/"): text for name, text in ros_messages.DEFINITIONS.items()}
-
-
-def _stamp(time_ns: int) -> dict[str, int]:
-    return {"sec": time_ns // 10**9, "nanosec": time_ns % 10**9}
-
-
-def _header(time_ns: int, frame_id: str = "depth") -> dict[str, Any]:
-    return {"stamp": _stamp(time_ns), "frame_id": frame_id}
-
-
-def _times(count: int) -> list[int]:
-    return [START_NS + number * STEP_NS for number in range(count)]
-
-
-def _ros(
-    path: Path,
-    topics: Mapping[str, tuple[str, Sequence[Any]]],
-    times: Sequence[int] | None = None,
-    **options: Any,
-) -> Path:
-    """Topics of (type, messages); each message is logged JITTER_NS after its time."""
-    with path.open("wb") as file, RosWriter(file, **options) as writer:
-        for topic, (kind, messages) in topics.items():
-            schema = writer.register_msgdef(kind, DEFINITIONS[kind])
-            for time_ns, message in zip(times or _times(len(messages)), messages, strict=True):
-                writer.write_message(topic, schema, message, log_time=time_ns + JITTER_NS)
-    return path
 
 
 def _json(path: Path, messages: Sequence[Any]) -> Path:
@@ -62,7 +26,7 @@ def _json(path: Path, messages: Sequence[Any]) -> Path:
         writer.start()
         schema = writer.register_schema("foxglove.CompressedImage", "jsonschema", b"{}")
         channel = writer.register_channel("/depth", "json", schema)
-        for time_ns, message in zip(_times(len(messages)), messages, strict=True):
+        for time_ns, message in zip(times_of(len(messages)), messages, strict=True):
             data = json.dumps(message).encode()
             writer.add_message(channel, log_time=time_ns, publish_time=time_ns, data=data)
         writer.finish()
@@ -83,12 +47,12 @@ def _png(pixels: np.ndarray[Any, Any]) -> bytes:
 
 
 def _image(time_ns: int, encoding: str, rows: bytes, step: int, **overrides: Any) -> dict[str, Any]:
-    message = {"header": _header(time_ns), "height": 2, "width": 4, "encoding": encoding, "is_bigendian": 0}
+    message = {"header": header(time_ns, "depth"), "height": 2, "width": 4, "encoding": encoding, "is_bigendian": 0}
     return message | {"step": step, "data": rows} | overrides
 
 
 def _depth_topic(name: str, count: int = 5) -> tuple[str, list[Any]]:
-    times = _times(count)
+    times = times_of(count)
     metres = DEPTHS_MM.astype(np.float32) / 1000
     padded = b"".join(row.tobytes() + b"\xff\xff" for row in DEPTHS_MM.astype(">u2"))
     sensor, foxglove = "sensor_msgs/msg", "foxglove_msgs/msg"
@@ -100,30 +64,34 @@ def _depth_topic(name: str, count: int = 5) -> tuple[str, list[Any]]:
         ),
         "png": (
             f"{sensor}/CompressedImage",
-            [{"header": _header(t), "format": "16UC1; png", "data": _png(DEPTHS_MM)} for t in times],
+            [{"header": header(t, "depth"), "format": "16UC1; png", "data": _png(DEPTHS_MM)} for t in times],
         ),
         "compressedDepth": (
             f"{sensor}/CompressedImage",
             [
-                {"header": _header(t), "format": "16UC1; compressedDepth png", "data": bytes(12) + _png(DEPTHS_MM)}
+                {
+                    "header": header(t, "depth"),
+                    "format": "16UC1; compressedDepth png",
+                    "data": bytes(12) + _png(DEPTHS_MM),
+                }
                 for t in times
             ],
         ),
         "foxglove": (
             f"{foxglove}/CompressedImage",
-            [{"timestamp": _stamp(t), "frame_id": "d", "data": _png(DEPTHS_MM), "format": "png"} for t in times],
+            [{"timestamp": stamp_of(t), "frame_id": "d", "data": _png(DEPTHS_MM), "format": "png"} for t in times],
         ),
     }[name]
 
 
 @pytest.mark.parametrize("name", ["16UC1", "32FC1", "png", "compressedDepth", "foxglove"])
 def test_depth_pictures_become_figures(tmp_path: Path, name: str) -> None:
-    path = _ros(tmp_path / "a.mcap", {"/depth": _depth_topic(name)})
+    path = write_ros(tmp_path / "a.mcap", {"/depth": _depth_topic(name)})
     assert [one.kind for one in MCAP.probe(path)] == ["depth"]
     depth = MCAP.read(path, SPEC).stream
     assert isinstance(depth, DepthStream)
     assert (depth.width_px, depth.height_px) == (4, 2)
-    np.testing.assert_array_equal(depth.t_device_ns, _times(5))
+    np.testing.assert_array_equal(depth.t_device_ns, times_of(5))
     figures = [depth.valid_fraction[4], depth.min_m[4], depth.median_m[4], depth.max_m[4]]
     np.testing.assert_allclose(figures, [5 / 8, 0.5, 0.9, 65.535], rtol=1e-6)
 
@@ -132,11 +100,11 @@ def test_depth_pictures_in_json_are_read_and_have_their_own_stamps(tmp_path: Pat
     encoded = base64.b64encode(_png(DEPTHS_MM)).decode()
     messages = [
         {"timestamp": {"sec": t // 10**9, "nsec": t % 10**9}, "frame_id": "d", "data": encoded, "format": "png"}
-        for t in _times(4)
+        for t in times_of(4)
     ]
     path = _json(tmp_path / "a.mcap", messages)
     depth = MCAP.read(path, SPEC).stream
-    np.testing.assert_array_equal(depth.t_device_ns, _times(4))
+    np.testing.assert_array_equal(depth.t_device_ns, times_of(4))
     messages[2]["data"] = "?"
     _refuses(_json(tmp_path / "a.mcap", messages), "no base64")
 
@@ -163,7 +131,7 @@ def test_a_compressed_picture_that_is_no_depth_is_refused(
 ) -> None:
     kind, messages = _depth_topic("png")
     messages[3] |= changes
-    _refuses(_ros(tmp_path / "a.mcap", {"/depth": (kind, messages)}), problem)
+    _refuses(write_ros(tmp_path / "a.mcap", {"/depth": (kind, messages)}), problem)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +140,12 @@ def test_a_compressed_picture_that_is_no_depth_is_refused(
 def test_a_raw_picture_whose_size_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     kind, messages = _depth_topic("16UC1")
     messages[3] |= changes
-    _refuses(_ros(tmp_path / "a.mcap", {"/depth": (kind, messages)}), "has a picture of")
+    _refuses(write_ros(tmp_path / "a.mcap", {"/depth": (kind, messages)}), "has a picture of")
 
 
 def test_colour_pictures_are_no_channels(tmp_path: Path) -> None:
-    rgb = [_image(t, "rgb8", bytes(24), 12) for t in _times(3)]
-    path = _ros(tmp_path / "a.mcap", {"/rgb": ("sensor_msgs/msg/Image", rgb), "/depth": _depth_topic("16UC1", 3)})
+    rgb = [_image(t, "rgb8", bytes(24), 12) for t in times_of(3)]
+    path = write_ros(tmp_path / "a.mcap", {"/rgb": ("sensor_msgs/msg/Image", rgb), "/depth": _depth_topic("16UC1", 3)})
     assert [one.name for one in MCAP.probe(path)] == ["/depth"]
 
 
@@ -189,7 +157,7 @@ def exercise_depth(path: Path) -> None:
 def _seeds(folder: Path) -> list[Path]:
     """Without compression and checksums, so that damage reaches the pictures."""
     topics = {"/raw": _depth_topic("16UC1", 3), "/png": _depth_topic("png", 3)}
-    return [_ros(folder / "depth.mcap", topics, compression=CompressionType.NONE, enable_crcs=False)]
+    return [write_ros(folder / "depth.mcap", topics, compression=CompressionType.NONE, enable_crcs=False)]
 
 
 def test_five_hundred_damaged_depth_files_end_in_a_stream_or_a_refusal(

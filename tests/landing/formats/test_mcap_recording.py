@@ -8,58 +8,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
+from mcap_files import JITTER_NS, SPECS, START_NS, imu, imus, read, times_of, xyz
 
 from harchive_dagster.errors import LandingError
 from harchive_dagster.landing.formats import mcap_container
 from harchive_dagster.landing.formats.mcap_recording import MCAP
 from harchive_dagster.landing.formats.mcap_records import MAGIC
 from harchive_dagster.landing.formats.mcap_samples import nanoseconds
-from harchive_dagster.landing.formats.protocol import Reading, TimeSource
-from harchive_dagster.landing.manifest import StreamSpec
+from harchive_dagster.landing.formats.protocol import TimeSource
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.location import LocationStream
 from harchive_dagster.recording.pose import PoseStream
 from harchive_dagster.recording.tactile import TactileStream
 
-SPECS = {kind: StreamSpec(kind, "head", kind, 100.0) for kind in ("imu", "pose", "tactile", "depth", "gps")}
-
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-START_NS = 1_700_000_000_000_000_000
-
-STEP_NS = 10_000_000
-
-JITTER_NS = 2_345_678  # a message is logged later than it was measured
-
-
-def _stamp(time_ns: int) -> dict[str, int]:
-    return {"sec": time_ns // 10**9, "nanosec": time_ns % 10**9}
-
-
-def _header(time_ns: int, frame_id: str = "imu_link") -> dict[str, Any]:
-    return {"stamp": _stamp(time_ns), "frame_id": frame_id}
-
-
-def _xyz(values: Sequence[float]) -> dict[str, float]:
-    return dict(zip("xyz", map(float, values), strict=False))
-
-
-def _imu(time_ns: int, number: int, **overrides: Any) -> dict[str, Any]:
-    message = {
-        "header": _header(time_ns),
-        "orientation": {"x": 0.0, "y": 0.0, "z": 0.0, "w": 1.0},
-        "orientation_covariance": [-1.0] + [0.0] * 8,
-        "angular_velocity": _xyz((0.001 * number, -0.5, 2.0)),
-        "angular_velocity_covariance": [0.0] * 9,
-        "linear_acceleration": _xyz((0.1, 0.01 * number, 9.81)),
-        "linear_acceleration_covariance": [0.0] * 9,
-    }
-    return message | overrides
-
-
-def _times(count: int) -> list[int]:
-    return [START_NS + number * STEP_NS for number in range(count)]
 
 
 def _raw(
@@ -78,7 +41,7 @@ def _raw(
         schema = writer.register_schema(name=schema_name, encoding="jsonschema", data=b"{}")
         for topic, messages in topics.items():
             channel = writer.register_channel(topic=topic, message_encoding=encoding, schema_id=schema)
-            logged = log_times or [time_ns + JITTER_NS for time_ns in _times(len(messages))]
+            logged = log_times or [time_ns + JITTER_NS for time_ns in times_of(len(messages))]
             for number, (message, log_ns) in enumerate(zip(messages, logged, strict=True)):
                 published = publish_times[number] if publish_times else log_ns
                 writer.add_message(channel_id=channel, log_time=log_ns, publish_time=published, data=message)
@@ -90,40 +53,32 @@ def _json(path: Path, messages: Sequence[Any], **options: Any) -> Path:
     return _raw(path, {"/topic": [json.dumps(message).encode() for message in messages]}, **options)
 
 
-def _imus(count: int = 20, **overrides: Any) -> list[dict[str, Any]]:
-    return [_imu(time_ns, number, **overrides) for number, time_ns in enumerate(_times(count))]
-
-
-def _read(path: Path, kind: str = "imu", channel: str = "") -> Reading:
-    return MCAP.read(path, SPECS[kind], channel)
-
-
 def _imu_of(path: Path) -> ImuStream:
-    stream = _read(path).stream
+    stream = read(path).stream
     assert isinstance(stream, ImuStream)
     return stream
 
 
 def _refuses(path: Path, problem: str, kind: str = "imu", reason: Reason = Reason.SENSOR_UNREADABLE) -> None:
     with pytest.raises(LandingError, match=problem) as caught:
-        _read(path, kind)
+        read(path, kind)
     assert caught.value.reason is reason
 
 
 def _assert_is_imus(imu: ImuStream, count: int = 20) -> None:
     numbers = np.arange(count)
-    np.testing.assert_array_equal(imu.t_device_ns, _times(count))
+    np.testing.assert_array_equal(imu.t_device_ns, times_of(count))
     np.testing.assert_allclose(imu.gyro_rad_s, np.column_stack([0.001 * numbers, 0 * numbers - 0.5, 0 * numbers + 2.0]))
     np.testing.assert_allclose(imu.accel_m_s2, np.column_stack([0 * numbers + 0.1, 0.01 * numbers, 0 * numbers + 9.81]))
 
 
 def test_nested_json_imu_messages_are_read_as_written(tmp_path: Path) -> None:
-    _assert_is_imus(_imu_of(_json(tmp_path / "a.mcap", _imus())))
+    _assert_is_imus(_imu_of(_json(tmp_path / "a.mcap", imus())))
 
 
 @pytest.mark.parametrize("field", ["angular_velocity", "linear_acceleration"])
 def test_an_imu_that_says_it_lacks_a_sensor_is_refused(tmp_path: Path, field: str) -> None:
-    messages = _imus(**{f"{field}_covariance": [-1.0] + [0.0] * 8})
+    messages = imus(**{f"{field}_covariance": [-1.0] + [0.0] * 8})
     path = _json(tmp_path / "a.mcap", messages)
     _refuses(path, f"20 messages that it has no {field.replace('_', ' ')} .*REP 145")
 
@@ -131,7 +86,7 @@ def test_an_imu_that_says_it_lacks_a_sensor_is_refused(tmp_path: Path, field: st
 def test_flat_json_has_the_columns_and_the_time_of_our_own_tables(tmp_path: Path) -> None:
     names = [f"{what}_{axis}_{unit}" for what, unit in (("gyro", "rad_s"), ("accel", "m_s2")) for axis in "xyz"]
     rows = [{"t_device_ns": 17 + n, "note": "x", **dict.fromkeys(names, n + 1)} for n in range(50)]
-    reading = _read(_json(tmp_path / "a.mcap", rows, chunk_size=500))
+    reading = read(_json(tmp_path / "a.mcap", rows, chunk_size=500))
     assert (reading.dropped, reading.time_source) == ((), TimeSource.STAMP)
     np.testing.assert_array_equal(reading.stream.t_device_ns, np.arange(50) + 17)
     assert isinstance(reading.stream, ImuStream)
@@ -149,13 +104,13 @@ def _topic_messages(kind: str) -> list[dict[str, Any]]:
         "joints": {"joints": ["wrist", "tip"], "position_m": [[1, 2, 3], [None, None, None]], "confidence": [1, 0]},
         "tactile": {"values": [1, 2, 3, 4, 5, 6], "rows": 2, "columns": 3, "unit": "N"},
         "gps": {"latitude": 1.5, "longitude": 2.5, "altitude": 3, "status": {"status": 0}},
-        "pose": {"pose": {"position": _xyz((1, 2, 3)), "orientation": {"x": 0.6, "y": 0, "z": 0, "w": 0.8}}},
+        "pose": {"pose": {"position": xyz((1, 2, 3)), "orientation": {"x": 0.6, "y": 0, "z": 0, "w": 0.8}}},
     }[kind]
     return [row | extra for row in rows]
 
 
 def test_json_joints_are_read_and_what_was_not_tracked_is_nan(tmp_path: Path) -> None:
-    pose = _read(_json(tmp_path / "a.mcap", _topic_messages("joints")), "pose").stream
+    pose = read(_json(tmp_path / "a.mcap", _topic_messages("joints")), "pose").stream
     assert isinstance(pose, PoseStream)
     assert pose.joints == ("wrist", "tip")
     assert pose.orientation_wxyz is None
@@ -167,7 +122,7 @@ def test_json_joints_are_read_and_what_was_not_tracked_is_nan(tmp_path: Path) ->
 
 def test_json_poses_tactile_arrays_and_positions_are_read_as_written(tmp_path: Path) -> None:
     pose, tactile, gps = (
-        _read(_json(tmp_path / "a.mcap", _topic_messages(kind)), kind).stream for kind in ("pose", "tactile", "gps")
+        read(_json(tmp_path / "a.mcap", _topic_messages(kind)), kind).stream for kind in ("pose", "tactile", "gps")
     )
     assert isinstance(pose, PoseStream)
     assert pose.orientation_wxyz is not None
@@ -202,7 +157,7 @@ def test_a_json_message_unlike_the_others_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, kind: str, changes: dict[str, Any], problem: str
 ) -> None:
     monkeypatch.setattr(mcap_container, "_BATCH_MESSAGES", batch)
-    messages: list[dict[str, Any]] = _imus(9) if kind == "imu" else _topic_messages(kind)
+    messages: list[dict[str, Any]] = imus(9) if kind == "imu" else _topic_messages(kind)
     messages[5] |= changes
     _refuses(_json(tmp_path / "a.mcap", messages), problem, "pose" if kind == "joints" else kind)
 
@@ -230,7 +185,7 @@ def test_json_topics_that_cannot_be_a_stream_are_refused(
     "message", [b"", b"null", b"[1]", b"{", b"\xff", b"[" * 100_000, b'{"a":' + b"1" * 5000 + b"}"]
 )
 def test_a_message_that_is_no_json_object_is_refused_and_spoils_no_other_topic(tmp_path: Path, message: bytes) -> None:
-    good = [json.dumps(one).encode() for one in _imus()]
+    good = [json.dumps(one).encode() for one in imus()]
     _refuses(_raw(tmp_path / "a.mcap", {"/imu": [*good, message]}), "message that is no JSON|that is no object")
     path = _raw(tmp_path / "b.mcap", {"/imu": good, "/other": [message]})
     _assert_is_imus(_imu_of(path))
@@ -247,24 +202,24 @@ def test_topics_of_other_encodings_are_no_channels(tmp_path: Path) -> None:
     [
         ([0] * 20, "20 header stamps (they are not set, or do not increase)"),
         ([START_NS] * 20, "20 header stamps (they are not set, or do not increase)"),
-        (_times(20)[::-1], "20 header stamps (they are not set, or do not increase)"),
-        ([-(10**9), *_times(19)], "20 header stamps (they are not set, or do not increase)"),
+        (times_of(20)[::-1], "20 header stamps (they are not set, or do not increase)"),
+        ([-(10**9), *times_of(19)], "20 header stamps (they are not set, or do not increase)"),
     ],
 )
 def test_stamps_that_are_no_times_give_way_to_publish_times_and_that_is_said(
     tmp_path: Path, stamps: list[int], dropped: str
 ) -> None:
-    messages = [_imu(stamp, n) for n, stamp in enumerate(stamps)]
-    published = [time_ns + 5 for time_ns in _times(20)]
-    reading = _read(_json(tmp_path / "a.mcap", messages, publish_times=published))
+    messages = [imu(stamp, n) for n, stamp in enumerate(stamps)]
+    published = [time_ns + 5 for time_ns in times_of(20)]
+    reading = read(_json(tmp_path / "a.mcap", messages, publish_times=published))
     np.testing.assert_array_equal(reading.stream.t_device_ns, published)
     assert [str(one) for one in reading.dropped] == [dropped]
 
 
 def test_log_times_are_the_last_resort(tmp_path: Path) -> None:
-    messages = [_imu(0, n) for n in range(20)]
-    reading = _read(_json(tmp_path / "a.mcap", messages, publish_times=[0] * 20))
-    np.testing.assert_array_equal(reading.stream.t_device_ns, np.array(_times(20)) + JITTER_NS)
+    messages = [imu(0, n) for n in range(20)]
+    reading = read(_json(tmp_path / "a.mcap", messages, publish_times=[0] * 20))
+    np.testing.assert_array_equal(reading.stream.t_device_ns, np.array(times_of(20)) + JITTER_NS)
     assert [one.what for one in reading.dropped] == ["header stamps", "publish times"]
 
 
@@ -280,23 +235,23 @@ def test_log_times_are_the_last_resort(tmp_path: Path) -> None:
 def test_a_reading_says_whose_clock_its_times_are_of(
     tmp_path: Path, has_stamps: bool, published_after_ns: int | None, source: TimeSource
 ) -> None:
-    published = [0 if published_after_ns is None else time_ns + published_after_ns for time_ns in _times(20)]
-    messages = _imus() if has_stamps else [_imu(0, n) for n in range(20)]
-    assert _read(_json(tmp_path / "a.mcap", messages, publish_times=published)).time_source is source
+    published = [0 if published_after_ns is None else time_ns + published_after_ns for time_ns in times_of(20)]
+    messages = imus() if has_stamps else [imu(0, n) for n in range(20)]
+    assert read(_json(tmp_path / "a.mcap", messages, publish_times=published)).time_source is source
 
 
 def test_time_that_increases_nowhere_is_refused(tmp_path: Path) -> None:
-    messages = [_imu(START_NS, n) for n in range(20)]
+    messages = [imu(START_NS, n) for n in range(20)]
     path = _json(tmp_path / "a.mcap", messages, log_times=[START_NS] * 20)
     _refuses(path, "goes back by 0 ns", reason=Reason.SENSOR_NOT_MONOTONIC)
-    beyond = _json(tmp_path / "b.mcap", [_imu(0, n) for n in range(3)], log_times=[2**64 - 3, 2**64 - 2, 2**64 - 1])
+    beyond = _json(tmp_path / "b.mcap", [imu(0, n) for n in range(3)], log_times=[2**64 - 3, 2**64 - 2, 2**64 - 1])
     _refuses(beyond, "goes back", reason=Reason.SENSOR_NOT_MONOTONIC)
 
 
 def test_messages_that_were_written_out_of_order_are_sorted_by_log_time(tmp_path: Path) -> None:
     order = np.random.default_rng(1).permutation(20)
-    messages = [_imus()[n] for n in order]
-    path = _json(tmp_path / "a.mcap", messages, log_times=[_times(20)[n] for n in order], chunk_size=400)
+    messages = [imus()[n] for n in order]
+    path = _json(tmp_path / "a.mcap", messages, log_times=[times_of(20)[n] for n in order], chunk_size=400)
     _assert_is_imus(_imu_of(path))
 
 
@@ -306,8 +261,8 @@ def test_two_publishers_of_one_topic_are_one_stream(tmp_path: Path) -> None:
         writer = Writer(file)
         writer.start()
         ids = [writer.register_channel("/imu", "json", 0, metadata={"host": host}) for host in "ab"]
-        for number, time_ns in enumerate(_times(20)):
-            message = json.dumps(_imu(time_ns, number)).encode()
+        for number, time_ns in enumerate(times_of(20)):
+            message = json.dumps(imu(time_ns, number)).encode()
             writer.add_message(ids[number % 2], log_time=time_ns, publish_time=time_ns, data=message)
         writer.finish()
     assert len(set(ids)) == 2
@@ -359,7 +314,7 @@ def exercise_mcap(path: Path) -> None:
     for channel in MCAP.probe(path):
         MCAP.read(path, SPECS[channel.kind], channel.name)
     if not MCAP.probe(path):
-        _read(path)
+        read(path)
 
 
 def _written(path: Path, content: bytes) -> Path:
@@ -371,11 +326,11 @@ def _seeds(folder: Path) -> list[Path]:
     """Without checksums, and most without compression, so that damage reaches the messages."""
     bare = {"compression": CompressionType.NONE, "enable_crcs": False}
     texts = {kind: [json.dumps(one).encode() for one in _topic_messages(kind)] for kind in ("joints", "tactile", "gps")}
-    texts["imu"] = [json.dumps(one).encode() for one in _imus(9)]
+    texts["imu"] = [json.dumps(one).encode() for one in imus(9)]
     return [
         _raw(folder / "json.mcap", texts, **bare),
-        _json(folder / "zstd.mcap", _imus(4), enable_crcs=False),
-        _json(folder / "loose.mcap", _imus(4), use_chunking=False, enable_crcs=False),
+        _json(folder / "zstd.mcap", imus(4), enable_crcs=False),
+        _json(folder / "loose.mcap", imus(4), use_chunking=False, enable_crcs=False),
         *(_written(folder / kind, SEPARATOR.join(messages)) for kind, messages in texts.items()),
     ]
 
