@@ -175,19 +175,26 @@ def test_a_process_that_is_killed_ends_the_rendering_with_an_error(
 
 PROGRAM = """
 import sys
+import time
 from pathlib import Path
 from harchive_dagster.privacy import rendering
 from harchive_dagster.privacy.redaction import Redaction
 
 rendering._PART_FRAMES = 20
 hidden = [Redaction(f, 1, "face", 60.0, 40.0, 90.0, 110.0, "detected", 0.9) for f in range(0, int(sys.argv[3]), 3)]
+
+def rest(done, of_all):
+    print("a part is done", flush=True)
+    time.sleep(600)
+
 print("starts", flush=True)
-rendering.render_anonymized(Path(sys.argv[1]), Path(sys.argv[2]), hidden, processes=2)
+on_progress = rest if sys.argv[4] == "rests" else None
+rendering.render_anonymized(Path(sys.argv[1]), Path(sys.argv[2]), hidden, processes=2, on_progress=on_progress)
 """
 
 
-def started_program(source, target, frame_count):
-    command = [sys.executable, "-c", PROGRAM, str(source), str(target), str(frame_count)]
+def started_program(source, target, frame_count, after_a_part="goes on"):
+    command = [sys.executable, "-c", PROGRAM, str(source), str(target), str(frame_count), after_a_part]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
     process.stdout.readline()
@@ -217,9 +224,9 @@ def test_a_process_whose_caller_is_killed_while_it_hands_over_a_task_ends():
 
 def test_an_ended_program_takes_its_processes_and_half_done_files_with_it(tmp_path, clip):
     target = tmp_path / "out.mp4"
-    process = started_program(clip, target, FRAMES)
-    while not parts_folder(target).exists():
-        time.sleep(0.01)
+    process = started_program(clip, target, FRAMES, after_a_part="rests")
+    assert process.stdout.readline() == b"a part is done\n"
+    assert parts_folder(target).exists()
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
