@@ -14,6 +14,7 @@ from harchive_dagster.commands.doctor import doctor
 from harchive_dagster.commands.evaluate import evaluate
 from harchive_dagster.commands.quarantine import quarantine
 from harchive_dagster.commands.redact import redact
+from harchive_dagster.commands.review import review
 from harchive_dagster.commands.uploads import extract_video, landing, pack
 from harchive_dagster.errors import HarchiveError
 
@@ -30,6 +31,7 @@ cli.add_command(landing)
 cli.add_command(annotate)
 cli.add_command(quarantine)
 cli.add_command(redact)
+cli.add_command(review)
 cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(agreement)

@@ -22,6 +22,7 @@ def test_the_wheel_holds_both_packages_and_their_data(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"harchive_dagster", "assets"}
     assert {"harchive_dagster/labels/tasks.yaml", "harchive_dagster/labels/taxonomy.yaml"} <= set(names)
+    assert {f"harchive_dagster/review/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
 
 
 def test_the_code_location_loads_from_the_wheel_alone(wheel, tmp_path):

@@ -1,0 +1,34 @@
+"""`harchive review`: options in, the page's place out. What it shows and how it looks is in `review`."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from harchive_dagster.settings import Settings
+
+
+@click.command()
+@click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
+@click.argument("worker")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder of the page. [default: under var/review]")
+@click.option(
+    "--restricted", "is_restricted", is_flag=True, help="With ids, free words and details: not to leave the house."
+)
+def review(day: datetime, worker: str, folder: Path | None, is_restricted: bool) -> None:
+    """Write a page that shows what came out of a worker-day: anonymized videos, labels of every source, sensors.
+
+    DAY is local, WORKER an id or a pseudonym. The page needs no server and no network.
+    """
+    from harchive_dagster.lake.tables import Lake
+    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+    from harchive_dagster.review.gathering import find_worker_day, view_of
+    from harchive_dagster.review.page import write_page
+    from harchive_dagster.settings import pseudonym_key
+
+    lake = Lake(Settings.from_environment().lake)
+    pseudonyms = Pseudonymiser(pseudonym_key())
+    worker_day = find_worker_day(lake, day.date(), worker, pseudonyms)
+    view = view_of(lake, worker_day, pseudonyms, is_restricted=is_restricted)
+    page = write_page(view, folder or Path("var/review") / f"{view.collected_on}-{view.participant}")
+    click.echo(f"{len(view.sessions)} sessions to look at, {view.aside_count} set aside without a picture: open {page}")

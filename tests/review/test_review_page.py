@@ -1,0 +1,99 @@
+import base64
+import hashlib
+import re
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from review_pages import FRAMES, NAME, VIDEO_NAME, frame_ns, labels, make_clip, make_day
+
+from harchive_dagster.errors import LakeError, SettingsError
+from harchive_dagster.review.page import write_page
+from harchive_dagster.review.thumbnails import HEIGHT_PX, thumbnails
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
+
+
+def picture_of(thumbnail):
+    return cv2.imdecode(np.frombuffer(thumbnail.jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_each_small_picture_is_of_the_stretch_that_it_stands_for(clip):
+    found = thumbnails(clip, frame_ns(FRAMES))
+    assert len(found) == 16
+    assert [one.start_ns for one in found] == [frame_ns(FRAMES) * k // 16 for k in range(16)]
+    for one in found:
+        picture = picture_of(one)
+        assert picture.shape == (HEIGHT_PX, one.width_px, 3)
+        shown = (np.median(picture[-20:, -20:]) - 40) / 200
+        half = (one.end_ns - one.start_ns) / 2 / frame_ns(FRAMES)
+        assert abs(shown - one.start_ns / frame_ns(FRAMES)) <= half + 0.03
+
+
+def test_long_recordings_have_more_pictures_and_not_without_end(tmp_path):
+    long = make_clip(tmp_path / "long.mp4", count=1000, fps=Fraction(1), width_px=64, height_px=48)
+    assert len(thumbnails(long, 1000 * 10**9)) == 128
+    assert len(thumbnails(make_clip(tmp_path / "one.mp4", count=1), frame_ns(1))) >= 1
+
+
+@pytest.mark.parametrize(
+    ("rotation", "red"), [(0, "upper left"), (90, "lower left"), (180, "lower right"), (-90, "upper right")]
+)
+def test_pictures_stand_upright_as_players_show_them(tmp_path, rotation, red):
+    picture = picture_of(thumbnails(make_clip(tmp_path / "clip.mp4", count=20, rotation=rotation), frame_ns(20))[0])
+    height, width = picture.shape[:2]
+    assert (width > height) == (rotation in (0, 180))
+    y, x = (height // 4 if "upper" in red else 3 * height // 4), (width // 4 if "left" in red else 3 * width // 4)
+    blue, green, value = picture[y, x].astype(int)
+    assert value > 180
+    assert max(blue, green) < 80
+
+
+def test_a_damaged_video_is_a_clear_error(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"not a video" * 100)
+    with pytest.raises(LakeError, match=r"clip\.mp4 cannot be decoded"):
+        thumbnails(tmp_path / "clip.mp4", 10**9)
+
+
+def test_only_its_own_script_and_style_may_run_and_nothing_is_fetched(clip, tmp_path):
+    page = write_page(make_day(clip, [labels(3)]), tmp_path / "day").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page).group(1)
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert set(re.findall(r"https?://[^\s\"']+", page)) <= {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\son[a-z]+=|\sstyle=", page)
+    references = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
+    assert {VIDEO_NAME, f"{VIDEO_NAME[:-4]}-0.jpg"} <= {one.removeprefix("media/") for one in references}
+    assert all((tmp_path / "day" / one).is_file() for one in references)
+
+
+def test_a_page_written_again_takes_out_what_is_no_longer_shown_and_nothing_else(clip, tmp_path):
+    folder = tmp_path / "day"
+    write_page(make_day(clip), folder)
+    (folder / "media" / "holiday.mp4").write_bytes(b"mine")
+    other = f"{NAME}-fedcba9876543210.mp4"
+    write_page(make_day(clip, video_name=other), folder)
+    names = {path.name for path in (folder / "media").iterdir()}
+    assert {other, "holiday.mp4"} <= names
+    assert not [name for name in names if name.startswith(VIDEO_NAME[:-4])]
+    assert {path.name for path in folder.iterdir()} == {"index.html", "media"}
+
+
+def test_a_page_that_is_somebody_elses_is_not_overwritten(clip, tmp_path):
+    (tmp_path / "index.html").write_text("<h1>My garden</h1>")
+    with pytest.raises(SettingsError, match="is no review page"):
+        write_page(make_day(clip), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_the_same_day_gives_the_same_page(clip, tmp_path):
+    first, second = (write_page(make_day(clip, [labels(9)]), tmp_path / name) for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
