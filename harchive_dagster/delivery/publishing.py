@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from harchive_dagster.labels.joints import is_plain_joint
+from harchive_dagster.labels.layers import ACTIVITIES
 from harchive_dagster.labels.taxonomy import Taxonomy
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import PartitionKey
@@ -61,7 +62,7 @@ def without_private_time(timed: pa.Table, private_ns: Mapping[str, Sequence[tupl
 
 
 def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseudonymiser) -> pa.Table:
-    """Segments whose words are all from the taxonomy: what an annotator wrote freely may name a person.
+    """Segments whose words are the taxonomy's or activities: what an annotator wrote freely may name a person.
 
     A verb or noun that the taxonomy does not know becomes null, and a label made of such words becomes "other". The
     restricted table keeps what was written. Segment ids are made from the words, so they become keyed ones.
@@ -71,7 +72,8 @@ def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseud
         ids.append(pseudonyms.segment(f"{row['session_id']}/{row['segment_id']}"))
         verb = row["verb"] if row["verb"] and taxonomy.canonical_verb(row["verb"]) else None
         noun = row["noun"] if row["noun"] and taxonomy.canonical_noun(row["noun"]) else None
-        is_free = row["source"] == "annotator" and ((verb, noun) != (row["verb"], row["noun"]) or verb is None)
+        is_ours = row["label"] in ACTIVITIES or (verb is not None and (verb, noun) == (row["verb"], row["noun"]))
+        is_free = row["source"] == "annotator" and not is_ours
         verbs.append(verb)
         nouns.append(noun)
         labels.append("other" if is_free else row["label"])

@@ -72,6 +72,11 @@ def test_words_that_an_annotator_wrote_freely_are_not_published(words, label):
     assert "Ramesh" not in str(row)
 
 
+def test_an_activity_that_an_annotator_corrected_is_published_in_its_word():
+    row = published(make_segments(layer="activity", verb=None, noun=None, label="locomotion"))
+    assert (row["verb"], row["label"]) == (None, "locomotion")
+
+
 def test_a_published_segment_id_cannot_be_recomputed_from_its_words():
     assert published(make_segments())["segment_id"] == KEY.segment("s-one/action-1")
 
