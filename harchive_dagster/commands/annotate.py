@@ -23,20 +23,27 @@ def annotate() -> None:
 @click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder that gets the job.")
 @click.option("--labels", default="proposals", show_default=True, type=click.Choice(_LABELS), help="What it holds.")
 @click.option("--media-url", default="media/", show_default=True, help="What the tool finds the videos under.")
-def export(sessions: tuple[str, ...], tool: str, folder: Path, labels: str, media_url: str) -> None:
+@click.option("--class-mapping", type=click.Path(path_type=Path), help="CSV of the class numbers to write; for epic.")
+def export(
+    sessions: tuple[str, ...], tool: str, folder: Path, labels: str, media_url: str, class_mapping: Path | None
+) -> None:
     """Make a job of each session (id or pseudonym), ready to be imported by a tool.
 
     A job is the anonymized video, the task's words, our proposals, and the video's frame table, which is also kept in
     HARCHIVE_ANNOTATIONS: by it the frame numbers that come back become times.
     """
     from harchive_dagster.delivery.annotation_jobs import session_to_label, write_job
+    from harchive_dagster.labels.class_mapping import read_class_mapping
     from harchive_dagster.labels.formats.registry import format_named
     from harchive_dagster.lake.tables import Lake
     from harchive_dagster.privacy.pseudonyms import Pseudonymiser
     from harchive_dagster.settings import pseudonym_key
 
+    if class_mapping is not None and tool != "epic":
+        raise click.UsageError(f"--class-mapping is for --tool epic: {tool} writes no class numbers.")
     settings = Settings.from_environment()
     pseudonyms = Pseudonymiser(pseudonym_key())
+    classes = read_class_mapping(class_mapping) if class_mapping else None
     for named in sessions:
         session = session_to_label(
             Lake(settings.lake),
@@ -45,6 +52,7 @@ def export(sessions: tuple[str, ...], tool: str, folder: Path, labels: str, medi
             which_labels=labels,
             media_url=media_url,
             made_at=datetime.now(UTC).replace(microsecond=0),
+            classes=classes,
         )
         written = write_job(session, format_named(tool), folder, settings.annotations)
         names = ", ".join(path.name for path in written)
@@ -55,8 +63,15 @@ def export(sessions: tuple[str, ...], tool: str, folder: Path, labels: str, medi
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--session", help="Id or pseudonym. [default: those that the file names]")
 @click.option("--annotator", help="Who drew it, where the format keeps no name. [default: the file's name]")
+@click.option("--class-mapping", type=click.Path(path_type=Path), help="CSV of our words for the classes in it.")
 @click.option("--replace", "is_replacing", is_flag=True, help="Put it in place of the one that was filed by its name.")
-def import_(files: tuple[Path, ...], session: str | None, annotator: str | None, is_replacing: bool) -> None:
+def import_(
+    files: tuple[Path, ...],
+    session: str | None,
+    annotator: str | None,
+    class_mapping: Path | None,
+    is_replacing: bool,
+) -> None:
     """Check what a tool exported, and file it in HARCHIVE_ANNOTATIONS.
 
     The next run of the worker-day reads it.
@@ -70,6 +85,9 @@ def import_(files: tuple[Path, ...], session: str | None, annotator: str | None,
     if session is not None and not is_session_pseudonym(session):
         session = Pseudonymiser(pseudonym_key()).session(session)
     for path in files:
-        for filed in file_annotations(path, settings.annotations, session, annotator, is_replacing=is_replacing):
+        filings = file_annotations(
+            path, settings.annotations, session, annotator, class_mapping=class_mapping, is_replacing=is_replacing
+        )
+        for filed in filings:
             state = "was filed before" if filed.is_unchanged else "filed"
             click.echo(f"{printable(path.name)}: {filed.label_count} labels, {state}: {filed.path}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from harchive_dagster.delivery.publishing import publish_media
 from harchive_dagster.errors import LakeError
+from harchive_dagster.labels.class_mapping import ClassMapping
 from harchive_dagster.labels.formats.plain_csv import boxes_of
 from harchive_dagster.labels.formats.protocol import AnnotationFormat, Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy, write_proxy
@@ -52,7 +53,14 @@ class SessionToLabel:
 
 
 def session_to_label(
-    lake: Lake, named: str, pseudonyms: Pseudonymiser, *, which_labels: str, media_url: str, made_at: datetime
+    lake: Lake,
+    named: str,
+    pseudonyms: Pseudonymiser,
+    *,
+    which_labels: str,
+    media_url: str,
+    made_at: datetime,
+    classes: ClassMapping | None = None,
 ) -> SessionToLabel:
     """Gather one session.
 
@@ -63,6 +71,7 @@ def session_to_label(
         which_labels: one of `WHICH_LABELS`.
         media_url: what the tool finds the videos under; their names are put behind it.
         made_at: aware.
+        classes: whose class numbers to write; ours if None.
 
     Raises:
         LakeError: there is no such session, or it has no anonymized video that may be shown.
@@ -104,6 +113,7 @@ def session_to_label(
         verbs=tuple(dict.fromkeys(taxonomy.verbs.values())),
         nouns=tuple(dict.fromkeys(taxonomy.nouns.values())),
         made_at=made_at,
+        classes=classes,
     )
     return SessionToLabel(job, path, task)
 
@@ -197,6 +207,8 @@ def _drawn(row: dict[str, Any]) -> Drawn:
         **{name: row[name] for name in names},
         verb=attributes.get("verb_as_written") or row["verb"] or "",
         noun=attributes.get("noun_as_written") or row["noun"] or "",
+        verb_meant=row["verb"] if "verb_as_written" in attributes else "",
+        noun_meant=row["noun"] if "noun_as_written" in attributes else "",
         text=row["text"] or "",
         boxes=boxes_of(attributes.get("boxes", [])),
     )

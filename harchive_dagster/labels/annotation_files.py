@@ -4,13 +4,21 @@ Merging annotators and pseudonyms belong elsewhere.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harchive_dagster.errors import LabelError
+from harchive_dagster.labels.class_mapping import (
+    CLASSES_SUFFIX,
+    NOUN,
+    VERB,
+    ClassMapping,
+    class_mapping_beside,
+    parse_class_mapping,
+)
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError, read_annotation_file
 from harchive_dagster.labels.formats.plain_csv import box_document
 from harchive_dagster.labels.formats.protocol import Drawn, Source
@@ -31,7 +39,7 @@ class Annotation:
     """One label as one annotator drew it. `annotator` is the name in the file: pseudonymise it before it is stored.
 
     Attributes:
-        verb, noun: canonical where the taxonomy knows the word, else as written.
+        verb, noun: canonical where a class mapping or the taxonomy knows the word, else as written.
         attributes: a JSON object; `is_known_verb`, `is_known_noun`, and what was written where that differs;
             `proxy_sha256` and `proxy_fps` of the video that it was drawn on, where that is known; `boxes` of an object.
         created_at_utc: aware; None where the file does not say.
@@ -57,19 +65,20 @@ def read_annotations(
     *,
     session_pseudonym: str,
     duration_ns: int | None = None,
-    instead: tuple[Path, Path] | None = None,
+    instead: Mapping[Path, Path] | None = None,
 ) -> list[Annotation]:
     """Read every label file of one session: `<folder>/<session_pseudonym>/`, in any of the formats.
 
     Annotators see pseudonyms only, so their files are filed by pseudonym. No folder means no labels yet. Beside them
-    lie the proxies that jobs were exported with, which frame numbers are converted by.
+    lie the proxies that jobs were exported with, which frame numbers are converted by, and for files with classes of
+    others the class mappings that they are read by.
 
     Args:
         folder: the folder of all sessions' annotations.
         session_pseudonym: whose labels to read.
         duration_ns: the recording's length; labels must end by then, but for their format's rounding, which is cut off.
             Not checked where None.
-        instead: a file of the session, there or not, and another whose content to read as if it lay in its place.
+        instead: files of the session, there or not, and others whose content to read as if it lay in their place.
 
     Returns:
         The labels, sorted by layer, start and id.
@@ -79,14 +88,19 @@ def read_annotations(
         SettingsError: a proxy is damaged.
     """
     mine = folder / session_pseudonym
+    contents = {path: path for path in mine.glob("*")} | dict(instead or {})
     reading = _Reading(session_pseudonym, read_proxies(mine), duration_ns)
-    target, content = instead or (None, None)
-    for path in sorted({*mine.glob("*"), *([target] if target else [])}):
-        is_label_file = path.suffix.lower() in SUFFIXES and not path.name.endswith(PROXY_SUFFIX)
-        if is_label_file and not path.name.startswith("."):
-            reading.read(content if content and path == target else path, annotator_of(path.name))
+    for place in sorted(contents):
+        if is_label_file(place.name):
+            reading.read(contents[place], annotator_of(place.name), contents.get(class_mapping_beside(place)))
     reading.require_sound()
     return sorted(reading.annotations, key=lambda a: (a.layer, a.start_ns, a.end_ns, a.annotation_id))
+
+
+def is_label_file(file_name: str) -> bool:
+    """Whether a file of a session's folder is looked at for labels."""
+    is_aside = file_name.endswith((PROXY_SUFFIX, CLASSES_SUFFIX)) or file_name.startswith(".")
+    return Path(file_name).suffix.lower() in SUFFIXES and not is_aside
 
 
 def annotator_of(file_name: str) -> str:
@@ -121,9 +135,10 @@ class _Reading:
             evidence={"problems": self.problems[:_KEPT_PROBLEMS], "count": count},
         )
 
-    def read(self, path: Path, annotator: str) -> None:
-        source = Source(self._session_pseudonym, self._proxies, annotator)
+    def read(self, path: Path, annotator: str, class_mapping: Path | None) -> None:
         try:
+            classes = _classes(class_mapping)
+            source = Source(self._session_pseudonym, self._proxies, annotator, classes)
             file = read_annotation_file(path)
             self._require_new(file)
             reading = format_of(file).read(file, source)
@@ -133,7 +148,8 @@ class _Reading:
         self.problems += [f"{path.name!a} {problem}" for problem in reading.problems]
         own_ids: set[str] = set()
         for label in reading.labels:
-            self._take(label, f"{path.name!a} {label.place}", own_ids, file.sha256)
+            meant = label if classes is None else _meant_by_name(label, classes)
+            self._take(meant, f"{path.name!a} {label.place}", own_ids, file.sha256)
 
     def _take(self, label: Drawn, place: str, own_ids: set[str], sha256: str) -> None:
         end_ns = self._within(label)
@@ -165,6 +181,23 @@ class _Reading:
         own_ids.add(label.annotation_id)
 
 
+def _classes(class_mapping: Path | None) -> ClassMapping | None:
+    if class_mapping is None:
+        return None
+    try:
+        return parse_class_mapping(read_annotation_file(class_mapping))
+    except FileProblemError as error:
+        raise FileProblemError(f"its class mapping {class_mapping.name!a} cannot be used: {error}") from None
+
+
+def _meant_by_name(label: Drawn, classes: ClassMapping) -> Drawn:
+    return replace(
+        label,
+        verb_meant=label.verb_meant or classes.word_named(VERB, label.verb),
+        noun_meant=label.noun_meant or classes.word_named(NOUN, label.noun),
+    )
+
+
 def _label_problems(label: Drawn, end_ns: int, duration_ns: int) -> Iterator[str]:
     if not label.annotation_id:
         yield "annotation_id is empty"
@@ -185,11 +218,11 @@ def _label_problems(label: Drawn, end_ns: int, duration_ns: int) -> Iterator[str
 def _annotation(label: Drawn, end_ns: int, taxonomy: Taxonomy, sha256: str) -> Annotation:
     attributes: dict[str, Any] = {}
     words: dict[str, str | None] = {}
-    for name, written, canonical in (
-        ("verb", label.verb, taxonomy.canonical_verb),
-        ("noun", label.noun, taxonomy.canonical_noun),
+    for name, written, meant, canonical in (
+        (VERB, label.verb, label.verb_meant, taxonomy.canonical_verb),
+        (NOUN, label.noun, label.noun_meant, taxonomy.canonical_noun),
     ):
-        known = canonical(written) if written else None
+        known = meant or (canonical(written) if written else None)
         words[name] = known or written or None
         if written:
             attributes[f"is_known_{name}"] = known is not None

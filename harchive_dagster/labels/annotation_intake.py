@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harchive_dagster.errors import LabelError
-from harchive_dagster.labels.annotation_files import read_annotations
+from harchive_dagster.labels.annotation_files import is_label_file, read_annotations
+from harchive_dagster.labels.class_mapping import class_mapping_beside
 from harchive_dagster.labels.formats.documents import FileProblemError, read_annotation_file
 from harchive_dagster.labels.formats.proxy import read_proxies, sessions_named_in
 from harchive_dagster.labels.formats.registry import SUFFIXES
@@ -30,6 +31,7 @@ def file_annotations(
     session_pseudonym: str | None,
     annotator: str | None,
     *,
+    class_mapping: Path | None = None,
     is_replacing: bool = False,
 ) -> list[Filed]:
     """Check a file, and put it into the folder of every session that it labels; all of them, or none.
@@ -39,17 +41,15 @@ def file_annotations(
         annotations: the folder of all sessions' annotations.
         session_pseudonym: whose labels they are; None where the file names its videos.
         annotator: who drew it, where the format keeps no name; goes before the first dot of the file's name.
-        is_replacing: another file of that name may be there.
+        class_mapping: by which the file's classes become our words; filed beside it. One that was filed before stays.
+        is_replacing: another file of that name may be there, or another class mapping beside it.
 
     Raises:
         LabelError: it cannot be used, or not beside what was filed before; nothing was filed.
     """
-    try:
-        raw = read_annotation_file(path).raw
-    except FileProblemError as error:
-        raise _refused(path, str(error)) from None
-    if path.suffix.lower() not in SUFFIXES:
-        raise _refused(path, f"its name ends in {path.suffix!a}, expected one of {', '.join(SUFFIXES)}")
+    raw = _content(path)
+    if not is_label_file(path.name):
+        raise _refused(path, f"its name is none of a label file: they end in {', '.join(SUFFIXES)}")
     if annotator is not None and not _NAME.fullmatch(annotator):
         raise _refused(path, f"annotator {annotator!a} cannot be part of a file's name: no dots or slashes")
     named = sessions_named_in(f"{path.name} {raw.decode('utf-8', 'replace')}")
@@ -57,34 +57,62 @@ def file_annotations(
     if not sessions:
         raise _refused(path, "it names no video of ours, so that its session must be given")
     name = path.name if annotator is None else f"{annotator}.{path.name}"
-    targets = {session: annotations / session / name for session in sorted(sessions)}
-    for target in targets.values():
-        if target.exists() and not is_replacing and target.read_bytes() != raw:
-            raise _refused(path, f"another file {target.name!a} was filed before; replace it, or name the annotator")
-    counts = {session: _label_count(path, session, target) for session, target in targets.items()}
-    return [_filed(raw, target, counts[session]) for session, target in targets.items()]
+    filings = [_Filing(annotations / session / name, path, class_mapping) for session in sorted(sessions)]
+    for filing in filings:
+        filing.require_free(is_replacing=is_replacing)
+    counts = [filing.label_count() for filing in filings]
+    return [filing.filed(count) for filing, count in zip(filings, counts, strict=True)]
 
 
-def _label_count(path: Path, session: str, target: Path) -> int:
-    ends_ns = [proxy.end_ns for proxy in read_proxies(target.parent)]
-    labels = read_annotations(
-        target.parents[1],
-        session_pseudonym=session,
-        duration_ns=max(ends_ns, default=None),
-        instead=(target, path),
-    )
-    digest = read_annotation_file(path).sha256
-    return sum(label.source_file_sha256 == digest for label in labels)
+class _Filing:
+    """One session's copy of a file, and of the class mapping that it is read by."""
+
+    def __init__(self, target: Path, path: Path, class_mapping: Path | None) -> None:
+        self._target = target
+        self._path = path
+        # The mapping is put there first: a run that starts in between must not read classes without it.
+        self._sources = {class_mapping_beside(target): class_mapping} if class_mapping else {}
+        self._sources[target] = path
+
+    def require_free(self, *, is_replacing: bool) -> None:
+        for place, source in self._sources.items():
+            if place.exists() and not is_replacing and place.read_bytes() != _content(source):
+                raise _refused(
+                    source, f"another file {place.name!a} was filed before; replace it, or name the annotator"
+                )
+
+    def label_count(self) -> int:
+        folder = self._target.parent
+        labels = read_annotations(
+            folder.parent,
+            session_pseudonym=folder.name,
+            duration_ns=max((proxy.end_ns for proxy in read_proxies(folder)), default=None),
+            instead=self._sources,
+        )
+        digest = read_annotation_file(self._path).sha256
+        return sum(label.source_file_sha256 == digest for label in labels)
+
+    def filed(self, label_count: int) -> Filed:
+        is_new = [_put(_content(source), place) for place, source in self._sources.items()]
+        return Filed(self._target, label_count, is_unchanged=not any(is_new))
 
 
-def _filed(raw: bytes, target: Path, label_count: int) -> Filed:
-    before = target.read_bytes() if target.is_file() else None
-    if before != raw:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        draft.write_bytes(raw)
-        draft.replace(target)
-    return Filed(target, label_count, is_unchanged=before == raw)
+def _content(path: Path) -> bytes:
+    try:
+        return read_annotation_file(path).raw
+    except FileProblemError as error:
+        raise _refused(path, str(error)) from None
+
+
+def _put(raw: bytes, target: Path) -> bool:
+    """Whether a file was not there as it is."""
+    if target.is_file() and target.read_bytes() == raw:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_bytes(raw)
+    draft.replace(target)
+    return True
 
 
 def _refused(path: Path, problem: str) -> LabelError:

@@ -1,4 +1,4 @@
-"""The layers that labels lie on, and the activities. Words for verbs and nouns are in the taxonomy."""
+"""The layers that labels lie on, and what activities and outcomes are called. Verbs and nouns are in the taxonomy."""
 
 LAYERS = ("activity", "action", "step")
 """Layers of spans, which segments are made of."""
@@ -9,7 +9,16 @@ OBJECT_LAYER = "object"
 EPISODE_LAYER = "episode"
 """What became of an attempt: the text is success or failure, the span the attempt."""
 
+SPAN_LAYERS = (*LAYERS, EPISODE_LAYER)
+"""Layers that annotators draw spans on, in every tool."""
+
 KNOWN_LAYERS = (*LAYERS, OBJECT_LAYER, EPISODE_LAYER)
 
 ACTIVITIES = ("idle", "head_turn", "locomotion", "manipulation")
 """What the layer of activities is divided into. They are texts, and no verbs."""
+
+OUTCOMES = ("success", "failure")
+"""What is said of an attempt."""
+
+TEXTS = {"activity": ACTIVITIES, EPISODE_LAYER: OUTCOMES}
+"""By layer, what its labels choose from. These are texts, and no verbs."""

@@ -1,5 +1,6 @@
 """Out to the annotators and back: a job of a real run, drawn on as a tool would, and the run that reads it."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -144,3 +145,53 @@ def test_another_file_of_the_same_name_is_only_replaced_when_asked(labelled: Any
     run("import", path, "--session", SESSION, "--replace")
     (filed,) = labelled.landing.annotations.glob("*/*.csv")
     assert "ravi" in filed.read_text()
+
+
+def test_others_class_numbers_go_out_and_come_back_as_our_words(labelled: Any, run: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("kind,class_id,class_name,word\nverb,4,scrub down,wash\nnoun,9,crockery,plate\n")
+    header = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text"
+    (tmp_path / "asha.csv").write_text(f"{header}\n1,asha,action,0,2000000000,Scrub-Down,plate,\n")
+    run("import", tmp_path / "asha.csv", "--session", SESSION, "--class-mapping", theirs)
+    assert labelled.run(selection=["annotations"]).success
+    (drawn,) = labelled.lake.read(schemas.ANNOTATIONS).to_pylist()
+    assert (drawn["verb"], json.loads(drawn["attributes"])["verb_as_written"]) == ("wash", "Scrub-Down")
+
+    export = ("export", SESSION, "--to", tmp_path / "job", "--labels", "annotations", "--class-mapping", theirs)
+    run(*export, "--tool", "epic")
+    (row,) = csv.DictReader(next((tmp_path / "job").glob("*.csv")).open())
+    assert (row["verb"], row["verb_class"], row["noun_class"]) == ("Scrub-Down", "4", "9")
+    refused = run(*export, "--tool", "elan")
+    assert (refused.exit_code, "is for --tool epic" in refused.output) == (2, True)
+
+
+def test_an_unknown_word_reaches_segments_as_written_and_what_is_published_flagged(
+    labelled: Any, run: Any, tmp_path: Path
+) -> None:
+    header = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text"
+    rows = "1,asha,action,1000000000,3000000000,Juggle,Dosa,\n2,asha,action,4000000000,6000000000,wash,Thingummy,"
+    (tmp_path / "asha.csv").write_text(f"{header}\n{rows}\n")
+    run("import", tmp_path / "asha.csv", "--session", SESSION)
+    assert labelled.run(selection=["annotations", "segments", "episodes"]).success
+
+    drawn = labelled.lake.read(schemas.ANNOTATIONS).sort_by("start_ns").to_pylist()
+    assert [(row["verb"], row["noun"]) for row in drawn] == [("Juggle", "Dosa"), ("wash", "Thingummy")]
+    assert [json.loads(row["attributes"])["is_known_noun"] for row in drawn] == [False, False]
+    named = ["start_ns", "end_ns", "label", "verb", "noun", "is_known"]
+    restricted, published = (
+        [
+            tuple(row[name] for name in named)
+            for row in labelled.lake.read(contract).sort_by("start_ns").to_pylist()
+            if row["layer"] == "action"
+        ]
+        for contract in (schemas.SEGMENTS, schemas.PUBLISHED_SEGMENTS)
+    )
+    assert restricted == [
+        (1_000_000_000, 3_000_000_000, "Juggle Dosa", "Juggle", "Dosa", False),
+        (4_000_000_000, 6_000_000_000, "wash Thingummy", "wash", "Thingummy", False),
+    ]
+    # Free words may name a person, so that labs see that there is a label, and that its words are not ours.
+    assert published == [
+        (1_000_000_000, 3_000_000_000, "other", None, None, False),
+        (4_000_000_000, 6_000_000_000, "other", "wash", None, False),
+    ]

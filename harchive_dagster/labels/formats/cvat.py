@@ -11,7 +11,7 @@ from harchive_dagster.labels.formats.cvat_job import job_files
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
 from harchive_dagster.labels.formats.protocol import Box, Drawn, Job, Reading, Source
 from harchive_dagster.labels.formats.proxy import Proxy
-from harchive_dagster.labels.layers import LAYERS, OBJECT_LAYER
+from harchive_dagster.labels.layers import OBJECT_LAYER, SPAN_LAYERS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -101,7 +101,7 @@ def _track(track: "_Element", number: str, proxy: Proxy) -> Iterator[Drawn]:
     blank = Drawn(
         annotation_id=number, annotator="", layer=OBJECT_LAYER, start_ns=0, end_ns=0, tool="cvat", proxy=proxy
     )
-    if name not in LAYERS:
+    if name not in SPAN_LAYERS:
         start_ns, end_ns = seen_ns(boxes, proxy)
         keyframes = {_frame(shape) for shape in shapes if shape.get("keyframe") != "0"}
         kept = tuple(box for box in boxes if box.frame_index in keyframes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from harchive_dagster.labels.formats.documents import xml_bytes, xml_text
 from harchive_dagster.labels.formats.protocol import Box, Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy
-from harchive_dagster.labels.layers import LAYERS, OBJECT_LAYER
+from harchive_dagster.labels.layers import OBJECT_LAYER, SPAN_LAYERS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -35,9 +35,9 @@ def _labels(job: Job) -> list[dict[str, Any]]:
         }
         for name in ("verb", "noun", "text")
     ]
-    layers = [{"name": layer, "type": "rectangle", "attributes": attributes} for layer in LAYERS]
+    layers = [{"name": layer, "type": "rectangle", "attributes": attributes} for layer in SPAN_LAYERS]
     things = [{"name": noun, "type": "rectangle", "attributes": attributes[2:]} for noun in job.offered_nouns]
-    return [*layers, *(thing for thing in things if thing["name"] not in LAYERS)]
+    return [*layers, *(thing for thing in things if thing["name"] not in SPAN_LAYERS)]
 
 
 def _document(job: Job, labels: list[dict[str, Any]]) -> "_Element":

@@ -118,9 +118,9 @@ def xml_text(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
-def xml_bytes(root: "_Element") -> bytes:
-    """A whole document, indented."""
+def xml_bytes(root: "_Element", *, has_declaration: bool = True) -> bytes:
+    """A whole document, indented, in UTF-8."""
     from lxml import etree
 
-    raw: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    raw: bytes = etree.tostring(root, xml_declaration=has_declaration, encoding="UTF-8", pretty_print=True)
     return raw

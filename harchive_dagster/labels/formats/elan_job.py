@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harchive_dagster.labels.formats.documents import xml_bytes, xml_text
 from harchive_dagster.labels.formats.protocol import Drawn, Job
-from harchive_dagster.labels.layers import ACTIVITIES, KNOWN_LAYERS, LAYERS
+from harchive_dagster.labels.layers import KNOWN_LAYERS, SPAN_LAYERS, TEXTS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -102,7 +102,7 @@ class _Document:
         for layer in KNOWN_LAYERS:
             kind = self._add(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID=layer, TIME_ALIGNABLE="true")
             kind.set("GRAPHIC_REFERENCES", "false")
-            if layer == "activity":
+            if layer in TEXTS:
                 kind.set("CONTROLLED_VOCABULARY_REF", layer)
         for word in _WORDS:
             kind = self._add(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID=word, TIME_ALIGNABLE="false")
@@ -116,7 +116,7 @@ class _Document:
             STEREOTYPE=_CONSTRAINT,
             DESCRIPTION="1-1 association with a parent annotation",
         )
-        for name, words in (("activity", ACTIVITIES), ("verb", job.offered_verbs), ("noun", job.offered_nouns)):
+        for name, words in (*TEXTS.items(), ("verb", job.offered_verbs), ("noun", job.offered_nouns)):
             self._vocabulary(name, words)
 
     def _vocabulary(self, name: str, words: Iterable[str]) -> None:
@@ -138,7 +138,7 @@ def _tiers(labels: Iterable[Drawn]) -> list[tuple[str, str, int, list[Drawn]]]:
 
     ordered = sorted(labels, key=lambda label: (*key(label), label.start_ns, label.end_ns))
     tiers: list[tuple[str, str, int, list[Drawn]]] = [
-        (layer, "", 0, []) for layer in LAYERS if not any(key(label) == (layer, "") for label in ordered)
+        (layer, "", 0, []) for layer in SPAN_LAYERS if not any(key(label) == (layer, "") for label in ordered)
     ]
     for (layer, annotator), group in groupby(ordered, key):
         rows: list[list[Drawn]] = []

@@ -1,12 +1,13 @@
 """The CSV form of EPIC-KITCHENS-100: `epic-kitchens-100-annotations`, README.md, "Action Segments".
 
-Columns as there; the numbers in verb_class and noun_class are ours, since its class lists may not be passed on.
+Columns as there. Its class lists may not be passed on: what verb_class and noun_class mean is said by a class mapping.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from harchive_dagster.labels.class_mapping import NOUN, VERB, ClassMapping
 from harchive_dagster.labels.formats.csv_rows import csv_bytes, header_of, rows_of
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
 from harchive_dagster.labels.formats.protocol import Drawn, Job, Reading, Source
@@ -38,6 +39,8 @@ _MARKS = {"narration_id", "start_timestamp", "stop_timestamp"}
 _RESOLUTION_NS = 10_000_000
 _TIME = re.compile(r"([0-9]{2,3}):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9}))?", re.ASCII)
 _FRAME = re.compile(r"[0-9]{1,9}", re.ASCII)
+_CLASS = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_NO_CLASS = -1
 _FRAME_LEEWAY = 2
 """EPIC numbers frames from 1 and takes floor(t·fps) for it; with the times' own rounding that is two."""
 
@@ -46,7 +49,8 @@ _FRAME_LEEWAY = 2
 class Epic:
     """Times are hundredths of a second, ends exclusive; frame numbers prove that they belong to the proxy's rate.
 
-    The format knows no annotator: the file's name says who it was.
+    The format knows no annotator: the file's name says who it was. Class numbers are read by a class mapping only, and
+    without one written as places in the sorted list of our words; -1 is a word without a class.
     """
 
     name = "epic"
@@ -66,17 +70,17 @@ class Epic:
         labels, problems = [], []
         for place, row in rows:
             if row["video_id"] == mine[0]:
-                wrong = list(_problems(row, proxy))
+                wrong = [*_problems(row, proxy), *(_class_problems(row) if source.classes else ())]
                 problems += [f"{place}: {problem}" for problem in wrong]
                 if not wrong:
-                    labels.append(_drawn(row, place, source.annotator, proxy))
+                    labels.append(_drawn(row, place, source, proxy))
         return Reading(tuple(labels), tuple(problems))
 
     def write(self, job: Job) -> dict[str, bytes]:
         """One file."""
         taxonomy = load_taxonomy()
-        verbs, nouns = (sorted(set(words.values())) for words in (taxonomy.verbs, taxonomy.nouns))
-        rows = [_row(label, job, taxonomy, verbs, nouns) for label in job.labels]
+        ids = job.classes.ids if job.classes else _own_ids(taxonomy)
+        rows = [_row(label, job, taxonomy, ids) for label in job.labels]
         return {f"{job.name}.csv": csv_bytes([*COLUMNS, LAYER_COLUMN], rows)}
 
 
@@ -114,16 +118,30 @@ def _frame_problem(end: str, frame: int, t_ns: int, proxy: Proxy) -> Iterator[st
         )
 
 
-def _drawn(row: Mapping[str, str], place: str, annotator: str, proxy: Proxy | None) -> Drawn:
+def _class_problems(row: Mapping[str, str]) -> Iterator[str]:
+    for name in ("verb_class", "noun_class"):
+        if row.get(name) and not _CLASS.fullmatch(row[name]):
+            yield f"{name} is {row[name]!a}, expected a whole number"
+
+
+def _meant(row: Mapping[str, str], kind: str, classes: ClassMapping | None) -> str:
+    number = row.get(f"{kind}_class")
+    return classes.words_by_id.get((kind, int(number)), "") if classes and number else ""
+
+
+def _drawn(row: Mapping[str, str], place: str, source: Source, proxy: Proxy | None) -> Drawn:
+    verb_meant, noun_meant = (_meant(row, kind, source.classes) for kind in (VERB, NOUN))
     return Drawn(
         annotation_id=row["narration_id"],
-        annotator=annotator,
+        annotator=source.annotator,
         layer=row.get(LAYER_COLUMN) or "action",
         start_ns=_time_ns(row["start_timestamp"]) or 0,
         end_ns=_time_ns(row["stop_timestamp"]) or 0,
-        verb=row["verb"],
-        noun=row["noun"],
+        verb=row["verb"] or verb_meant,
+        noun=row["noun"] or noun_meant,
         text=row["narration"],
+        verb_meant=verb_meant,
+        noun_meant=noun_meant,
         tool="epic",
         tool_version="100",
         resolution_ns=_RESOLUTION_NS,
@@ -132,12 +150,25 @@ def _drawn(row: Mapping[str, str], place: str, annotator: str, proxy: Proxy | No
     )
 
 
-def _row(label: Drawn, job: Job, taxonomy: Taxonomy, verbs: Sequence[str], nouns: Sequence[str]) -> dict[str, object]:
+def _own_ids(taxonomy: Taxonomy) -> dict[tuple[str, str], int]:
+    return {
+        (kind, word): number
+        for kind, words in ((VERB, taxonomy.verbs), (NOUN, taxonomy.nouns))
+        for number, word in enumerate(sorted(set(words.values())))
+    }
+
+
+def _row(label: Drawn, job: Job, taxonomy: Taxonomy, ids: Mapping[tuple[str, str], int]) -> dict[str, object]:
     start = round(label.start_ns / _RESOLUTION_NS)
     stop = max(round(label.end_ns / _RESOLUTION_NS), start + 1)
     first, after = job.proxy.frames(label.start_ns, label.end_ns)
-    verb, noun = taxonomy.canonical_verb(label.verb), taxonomy.canonical_noun(label.noun)
-    noun_class = nouns.index(noun) if noun else -1
+    verb_class, noun_class = (
+        ids.get((kind, word or ""), _NO_CLASS)
+        for kind, word in (
+            (VERB, label.verb_meant or taxonomy.canonical_verb(label.verb)),
+            (NOUN, label.noun_meant or taxonomy.canonical_noun(label.noun)),
+        )
+    )
     return {
         "narration_id": label.annotation_id,
         "participant_id": job.proxy.session_pseudonym,
@@ -149,7 +180,7 @@ def _row(label: Drawn, job: Job, taxonomy: Taxonomy, verbs: Sequence[str], nouns
         "stop_frame": after,
         "narration": label.text,
         "verb": label.verb,
-        "verb_class": verbs.index(verb) if verb else -1,
+        "verb_class": verb_class,
         "noun": label.noun,
         "noun_class": noun_class,
         "all_nouns": [label.noun] if label.noun else [],

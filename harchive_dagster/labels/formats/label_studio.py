@@ -15,7 +15,7 @@ from harchive_dagster.labels.formats.label_studio_clock import FrameClock
 from harchive_dagster.labels.formats.label_studio_config import BOX_TAG, NOUN_TAG, SEE_TEXT, TEXT_TAG, VIDEO_TAG, config
 from harchive_dagster.labels.formats.protocol import Drawn, Job, Reading, Source
 from harchive_dagster.labels.formats.proxy import Proxy, video_named_in
-from harchive_dagster.labels.layers import ACTIVITIES, LAYERS, OBJECT_LAYER
+from harchive_dagster.labels.layers import OBJECT_LAYER, SPAN_LAYERS, TEXTS
 from harchive_dagster.landing.fields import Fields, Findings, parse_moment
 
 _MAX_FRAME = 1e9
@@ -193,7 +193,7 @@ def _region(results: list[dict[str, Any]], clock: FrameClock, frame: _Frame) -> 
             span_ns = clock.seen_ns(boxes)
             drawn.append(replace(frame.drawn(len(drawn), OBJECT_LAYER, span_ns, clock.proxy), boxes=boxes, noun=noun))
     return [
-        replace(label, noun=said.get(NOUN_TAG, label.noun), text=said.get(TEXT_TAG, "") or label.text)
+        replace(label, noun=said.get(NOUN_TAG, label.noun), text=label.text or said.get(TEXT_TAG, ""))
         for label in drawn
     ]
 
@@ -209,7 +209,7 @@ def _said(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _layer(result: Mapping[str, Any]) -> str:
     name = result.get("from_name")
-    return name if isinstance(name, str) and name in LAYERS else "action"
+    return name if isinstance(name, str) and name in SPAN_LAYERS else "action"
 
 
 def _timeline(value: Any, layer: str, clock: FrameClock, frame: _Frame) -> Iterator[Drawn]:
@@ -227,15 +227,15 @@ def _timeline(value: Any, layer: str, clock: FrameClock, frame: _Frame) -> Itera
             label = frame.drawn(number * len(words) + offset, layer, clock.span_ns(start, end), clock.proxy)
             if word == SEE_TEXT:
                 yield label
-            elif _is_activity(layer, word):
+            elif _is_text(layer, word):
                 yield replace(label, text=word)
             else:
                 yield replace(label, verb=word.strip())
 
 
-def _is_activity(layer: str, word: str) -> bool:
-    """Whether a timeline's label is one of our activities, which are texts: they are no verbs."""
-    return layer == "activity" and word in ACTIVITIES
+def _is_text(layer: str, word: str) -> bool:
+    """Whether a timeline's label is an activity or an outcome, and no verb."""
+    return word in TEXTS.get(layer, ())
 
 
 def _results(label: Drawn, clock: FrameClock) -> Iterator[dict[str, Any]]:
@@ -250,7 +250,7 @@ def _results(label: Drawn, clock: FrameClock) -> Iterator[dict[str, Any]]:
             }
         return
     start, end = clock.range(label.start_ns, label.end_ns)
-    word = label.verb or (label.text if _is_activity(label.layer, label.text) else SEE_TEXT)
+    word = label.verb or (label.text if _is_text(label.layer, label.text) else SEE_TEXT)
     values = [(label.layer, "timelinelabels", "timelinelabels", word)]
     if label.noun:
         values.append((NOUN_TAG, "choices", "choices", label.noun))

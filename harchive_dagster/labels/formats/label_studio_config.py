@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from harchive_dagster.labels.formats.documents import xml_bytes, xml_text
 from harchive_dagster.labels.formats.protocol import Job
-from harchive_dagster.labels.layers import ACTIVITIES, LAYERS, OBJECT_LAYER
+from harchive_dagster.labels.layers import OBJECT_LAYER, SPAN_LAYERS, TEXTS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -25,10 +25,10 @@ def config(job: Job) -> bytes:
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$instruction")
     etree.SubElement(view, "Video", name=VIDEO_TAG, value=f"${VIDEO_TAG}", frameRate="$fps", timelineHeight="120")
-    for layer in LAYERS:
+    for layer in SPAN_LAYERS:
         etree.SubElement(view, "Header", value=layer, size="5")
-        offered = ACTIVITIES if layer == "activity" else job.offered_verbs
-        _labels(etree.SubElement(view, "TimelineLabels", name=layer, toName=VIDEO_TAG), (*offered, SEE_TEXT))
+        words = _offered(job, layer)
+        _labels(etree.SubElement(view, "TimelineLabels", name=layer, toName=VIDEO_TAG), (*words, SEE_TEXT))
     nouns = etree.SubElement(
         view, "Choices", name=NOUN_TAG, toName=VIDEO_TAG, perRegion="true", choice="single", layout="select"
     )
@@ -38,7 +38,16 @@ def config(job: Job) -> bytes:
     etree.SubElement(view, "Header", value=OBJECT_LAYER, size="5")
     _labels(etree.SubElement(view, "Labels", name=OBJECT_LAYER, toName=VIDEO_TAG, allowEmpty="true"), job.offered_nouns)
     etree.SubElement(view, "VideoRectangle", name=BOX_TAG, toName=VIDEO_TAG)
-    return xml_bytes(view)
+    # Label Studio takes it as text, and its parser refuses text that declares an encoding.
+    return xml_bytes(view, has_declaration=False)
+
+
+def _offered(job: Job, layer: str) -> tuple[str, ...]:
+    """What a layer chooses from, then the verbs that its labels have: an import refuses labels that are not offered."""
+    if layer not in TEXTS:
+        return job.offered_verbs
+    drawn = sorted(label.verb for label in job.labels if label.layer == layer and label.verb)
+    return tuple(dict.fromkeys([*TEXTS[layer], *drawn]))
 
 
 def _labels(parent: "_Element", words: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from harchive_dagster.labels.class_mapping import ClassMapping
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
 from harchive_dagster.labels.formats.proxy import Proxy, video_named_in
 
@@ -38,6 +39,7 @@ class Drawn:
         annotator: the name in the file, to be pseudonymised; empty for what nobody drew, our proposals.
         start_ns, end_ns: half-open, session time.
         verb, noun, text: empty where not given.
+        verb_meant, noun_meant: our word, where a class in the file stands for it; else empty: the taxonomy decides.
         resolution_ns: how far the format's own rounding may have moved an end.
         proxy: whose frame table the times were converted with; None where the format holds times.
         place: where in the file it stands, for messages.
@@ -51,6 +53,8 @@ class Drawn:
     verb: str = ""
     noun: str = ""
     text: str = ""
+    verb_meant: str = ""
+    noun_meant: str = ""
     tool: str = ""
     tool_version: str = ""
     created_at_utc: datetime | None = None
@@ -68,11 +72,13 @@ class Source:
         session_pseudonym: whose labels are wanted; those of others are passed over.
         proxies: those that jobs of this session were exported with.
         annotator: who drew what a format keeps no name for: the file's name up to the first dot.
+        classes: which words of ours the classes of the file stand for, if somebody said so.
     """
 
     session_pseudonym: str
     proxies: Sequence[Proxy] = ()
     annotator: str = ""
+    classes: ClassMapping | None = None
 
     def proxy_named(self, *texts: str) -> Proxy | None:
         """The proxy that a file names by its video, else the only one; None where no job was exported.
@@ -129,6 +135,7 @@ class Job:
         labels: drawn before, or proposed; the latter without annotator.
         verbs, nouns: the taxonomy's words.
         made_at: goes into formats that need a date.
+        classes: whose numbers to write where a format has numbers; ours if None.
     """
 
     proxy: Proxy
@@ -138,6 +145,7 @@ class Job:
     verbs: tuple[str, ...]
     nouns: tuple[str, ...]
     made_at: datetime
+    classes: ClassMapping | None = None
 
     @property
     def name(self) -> str:

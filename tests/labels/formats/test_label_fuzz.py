@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harchive_dagster.labels.annotation_files import read_annotations
+from harchive_dagster.labels.class_mapping import class_mapping_beside
 from harchive_dagster.labels.formats.protocol import Box, Drawn, Job
 from harchive_dagster.labels.formats.proxy import write_proxy
 from harchive_dagster.labels.formats.registry import FORMATS, format_named
@@ -28,6 +29,10 @@ def _seed(folder: Path, job: Job, tool: str) -> Path:
     files = format_named(tool).write(job)
     name = next(name for name in files if not name.endswith((".label-config.xml", ".labels.json")))
     path = folder / f"seed{Path(name).suffix}"
+    label_file = folder / "annotations" / SESSION / f"asha.{SESSION}-abababababababab{path.suffix}"
+    class_mapping_beside(label_file).write_text(
+        "kind,class_id,class_name,word\nverb,1,crease,fold\nnoun,2,dish,plate\n"
+    )
     # Label Studio's annotations have the form of its predictions.
     path.write_bytes(files[name].replace(b'"predictions"', b'"annotations"'))
     return path

@@ -13,7 +13,7 @@ from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.formats.protocol import Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy
 from harchive_dagster.labels.formats.registry import FORMATS
-from harchive_dagster.labels.layers import LAYERS
+from harchive_dagster.labels.layers import SPAN_LAYERS
 from harchive_dagster.recording import container
 
 TOOLS = [one.name for one in FORMATS]
@@ -40,7 +40,7 @@ def _labels(seed: int, proxy: Proxy, *, is_on_frames: bool) -> tuple[Drawn, ...]
             Drawn(
                 annotation_id=f"n{number}",
                 annotator="asha",
-                layer=LAYERS[int(dice.integers(3))],
+                layer=SPAN_LAYERS[int(dice.integers(4))],
                 start_ns=span[0],
                 end_ns=span[1],
                 verb=str(dice.choice(_VERBS)),
@@ -141,14 +141,17 @@ def test_words_that_nobody_knows_are_not_lost(annotations: Any, make_job: Callab
     assert json.loads(got.attributes).get("is_known_verb", False) is False
 
 
-@pytest.mark.parametrize("activity", ["idle", "head_turn"])
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [("activity", "idle"), ("activity", "head_turn"), ("episode", "success"), ("episode", "failure")],
+)
 @pytest.mark.parametrize("tool", TOOLS)
-def test_an_activity_is_a_text_and_no_verb(
-    annotations: Any, make_job: Callable[..., Job], tool: str, activity: str
+def test_an_activity_and_an_outcome_are_texts_and_no_verbs(
+    annotations: Any, make_job: Callable[..., Job], tool: str, layer: str, text: str
 ) -> None:
-    label = Drawn("n1", "asha", "activity", 0, 2_000_000_000, text=activity)
+    label = Drawn("n1", "asha", layer, 0, 2_000_000_000, text=text)
     (got,) = _there_and_back(annotations, make_job(label), tool).values()
-    assert (got.layer, got.text) == ("activity", activity)
+    assert (got.layer, got.text) == (layer, text)
     if tool != "egoverse":
         assert got.verb is None
 

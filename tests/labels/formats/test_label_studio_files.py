@@ -8,7 +8,7 @@ from harchive_dagster.errors import LabelError
 from harchive_dagster.labels.formats.protocol import Box, Drawn, Job
 from harchive_dagster.labels.formats.proxy import Proxy
 from harchive_dagster.labels.formats.registry import format_named
-from harchive_dagster.labels.layers import LAYERS
+from harchive_dagster.labels.layers import SPAN_LAYERS
 
 CUT = {
     "id": "a1",
@@ -74,6 +74,14 @@ def test_a_region_s_noun_and_text_are_its_own(read: Any) -> None:
     text = CUT | {"type": "textarea", "from_name": "text", "value": {"text": ["twice", "slowly"]}}
     (label,) = read(_task(CUT, noun, text))
     assert (label.verb, label.noun, label.text) == ("cut", "shirt", "twice slowly")
+
+
+def test_a_comment_does_not_hide_an_outcome(read: Any) -> None:
+    value = {"ranges": [{"start": 1, "end": 900}], "timelinelabels": ["failure"]}
+    outcome = CUT | {"from_name": "episode", "value": value}
+    comment = CUT | {"type": "textarea", "from_name": "text", "value": {"text": ["a plate broke"]}}
+    (label,) = read(_task(outcome, comment))
+    assert (label.layer, label.text, label.verb) == ("episode", "failure", None)
 
 
 def test_regions_without_ids_stay_apart(read: Any) -> None:
@@ -177,14 +185,19 @@ def test_a_file_that_does_not_tell_its_session_apart_is_refused(read: Any) -> No
 def test_a_configuration_offers_our_words_on_the_proxy_s_clock(make_job: Callable[..., Job]) -> None:
     from lxml import etree
 
-    job = make_job(Drawn("n1", "", "action", 0, 10**9, verb="juggle", noun="Dosa"))
+    job = make_job(
+        Drawn("n1", "", "action", 0, 10**9, verb="juggle", noun="Dosa"),
+        Drawn("n2", "asha", "activity", 0, 10**9, verb="walk"),
+    )
     files = format_named("label-studio").write(job)
-    view = etree.fromstring(next(content for name, content in files.items() if name.endswith(".xml")))
+    # As text, which is how Label Studio parses it: a declared encoding would be an error.
+    view = etree.fromstring(next(content for name, content in files.items() if name.endswith(".xml")).decode())
     assert view.find("Video").attrib["frameRate"] == "$fps"
     timelines = {tag.get("name"): [label.get("value") for label in tag] for tag in view.iterfind("TimelineLabels")}
-    assert tuple(timelines) == LAYERS
+    assert tuple(timelines) == SPAN_LAYERS
     assert {"fold", "juggle"} <= set(timelines["action"])
-    assert "idle" in timelines["activity"]
+    assert {"idle", "walk"} <= set(timelines["activity"])
+    assert {"success", "failure"} <= set(timelines["episode"])
     (task,) = json.loads(next(content for name, content in files.items() if name.endswith(".json")))
     assert task["data"]["fps"] == pytest.approx(30)
     assert task["data"]["instruction"] == "Fold the clean laundry & stack it."
