@@ -10,7 +10,7 @@ from harchive_dagster.labels.annotation_files import Annotation, read_annotation
 from harchive_dagster.labels.layers import KNOWN_LAYERS
 from harchive_dagster.labels.proposals import propose_activity
 from harchive_dagster.labels.segments import build_segments
-from harchive_dagster.labels.task_catalog import required_agreement
+from harchive_dagster.labels.task_catalog import expected_steps, required_agreement
 from harchive_dagster.lake import rows, schemas
 from harchive_dagster.lake.standing import standing_sessions
 from harchive_dagster.lake.tables import Lake
@@ -61,11 +61,12 @@ def annotations(
 def segments(
     context: dg.AssetExecutionContext, landing: dg.ResourceParam[Landing], lake: dg.ResourceParam[Lake]
 ) -> StageEvents:
-    """Labelled spans of every source: the worker's markers, annotators, and proposals from motion."""
+    """Labelled spans of every source: the worker's markers, annotators, and proposals from motion and frames."""
     worker_day = worker_day_of(context)
     gate = StageGate(context, lake, "segments", worker_day)
     drawn = lake.read_worker_day(schemas.ANNOTATIONS, worker_day)
     synced = lake.read_worker_day(schemas.SYNCED_FRAMES, worker_day)
+    frames = lake.read_worker_day(schemas.FRAMES, worker_day)
     tables = []
     margins: dict[str, float] = {}
     standing = standing_sessions(lake, landing, worker_day, "segments")
@@ -80,11 +81,14 @@ def segments(
                         f"annotators of {session.session_id} hardly agree on {least.layer}: alpha {least.alpha:.2f}; "
                         f"`harchive disagreements --session {session.session_id}` lists where"
                     )
+            motion = rows.head_motion(rows.present(synced, session.session_id, "synced_frames"))
+            seen = rows.frame_observations(rows.present(frames, session.session_id, "frames"))
             built = build_segments(
                 markers=session.manifest.markers,
                 annotations=labels,
-                activity=propose_activity(*rows.head_motion(rows.present(synced, session.session_id, "synced_frames"))),
+                activity=propose_activity(*motion, seen.pts_ns, seen.obstructed_fraction),
                 duration_ns=session.row["duration_ns"],
+                expected_steps=expected_steps(session.manifest.task_id),
             )
             tables.append(rows.records(schemas.SEGMENTS, worker_day, session.session_id, built))
     table = rows.together(schemas.SEGMENTS, tables)

@@ -18,7 +18,8 @@ LEAD_S = 3.0
 
 _GRID_HZ = 1000.0
 _BLEND_S = 0.5
-_PEAK_OF_MIN_JERK = 1.875  # peak rate of a minimum-jerk move over its mean rate
+PEAK_OF_MIN_JERK = 1.875
+"""Peak rate of a minimum-jerk move over its mean rate."""
 
 
 class PhaseKind(StrEnum):
@@ -128,15 +129,22 @@ def make_motion(phases: Sequence[Phase], rng: np.random.Generator) -> HeadMotion
     sway = _per_phase(time_s, phases, "sway_m")
     position = np.stack([sway * _band_noise(rng, len(time_s), low_hz=0.05, high_hz=0.5) for _ in range(3)], axis=1)
     _add_gait(time_s, _per_phase(time_s, phases, "gait_gain"), rng, angles, position)
-    world_from_camera = rotation_matrices(angles)
-    velocity = np.gradient(position, 1 / _GRID_HZ, axis=0)
+    return moving_along(time_s, angles, position)
+
+
+def moving_along(
+    time_s: NDArray[np.float64], angles_rad: NDArray[np.float64], position_m: NDArray[np.float64]
+) -> HeadMotion:
+    """The motion along a path; the arguments are the attributes of `HeadMotion`, on a grid of a millisecond."""
+    world_from_camera = rotation_matrices(angles_rad)
+    velocity = np.gradient(position_m, 1 / _GRID_HZ, axis=0)
     acceleration = np.gradient(velocity, 1 / _GRID_HZ, axis=0)
     specific_force = acceleration - np.array([0.0, GRAVITY_M_S2, 0.0])
     return HeadMotion(
         time_s=time_s,
-        angles_rad=angles,
-        position_m=position,
-        gyro_rad_s=_body_rates(angles),
+        angles_rad=angles_rad,
+        position_m=position_m,
+        gyro_rad_s=_body_rates(angles_rad),
         accel_m_s2=np.einsum("nji,nj->ni", world_from_camera, specific_force),
     )
 
@@ -179,8 +187,8 @@ def _glances(
             to_yaw = side * manner.yaw_reach_rad * rng.uniform(0.3, 1.0)
             to_pitch = manner.pitch_level_rad + manner.pitch_reach_rad * rng.uniform(-1.0, 1.0)
             reach = max(abs(to_yaw - at_yaw), abs(to_pitch - at_pitch))
-            lasts_s = max(0.4, _PEAK_OF_MIN_JERK * reach / rng.uniform(*manner.peak_rate_rad_s))
-            share = _min_jerk((time_s - start_s) / lasts_s)
+            lasts_s = max(0.4, PEAK_OF_MIN_JERK * reach / rng.uniform(*manner.peak_rate_rad_s))
+            share = min_jerk((time_s - start_s) / lasts_s)
             yaw += (to_yaw - at_yaw) * share
             pitch += (to_pitch - at_pitch) * share
             at_yaw, at_pitch = to_yaw, to_pitch
@@ -188,7 +196,8 @@ def _glances(
     return yaw, pitch
 
 
-def _min_jerk(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def min_jerk(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a smooth movement has come, 0 to 1, when `share` of its time is over; at rest before 0 and after 1."""
     s = np.clip(share, 0.0, 1.0)
     return s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
 

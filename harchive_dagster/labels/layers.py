@@ -14,7 +14,12 @@ SPAN_LAYERS = (*LAYERS, EPISODE_LAYER)
 
 KNOWN_LAYERS = (*LAYERS, OBJECT_LAYER, EPISODE_LAYER)
 
-ACTIVITIES = ("idle", "head_turn", "locomotion", "manipulation")
+IDLE, HEAD_TURN, LOCOMOTION, MANIPULATION = "idle", "head_turn", "locomotion", "manipulation"
+
+CAMERA_COVERED = "camera_covered"
+"""A hand, a cloth or darkness hides what the camera should see. It says nothing about what the worker does."""
+
+ACTIVITIES = (IDLE, HEAD_TURN, LOCOMOTION, MANIPULATION, CAMERA_COVERED)
 """What the layer of activities is divided into. They are texts, and no verbs."""
 
 OUTCOMES = ("success", "failure")

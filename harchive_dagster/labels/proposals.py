@@ -1,196 +1,218 @@
-"""Proposals from head motion alone: idle, head_turn, locomotion or manipulation. Hands need pictures.
-
-Simple thresholds on a few physical features; each threshold says where it comes from.
+"""Proposals of the activity layer: idle, head turn, locomotion and manipulation from the head's motion, and a covered
+camera from the frames. What speaks for an activity is for `proposals_evidence`; hands would need a model of hands.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.labels.layers import ACTIVITIES
+from harchive_dagster.labels.intervals import Interval, without
+from harchive_dagster.labels.layers import CAMERA_COVERED
+from harchive_dagster.labels.proposals_confidence import load_calibration
+from harchive_dagster.labels.proposals_evidence import CELL_NS, MOVEMENTS, Evidence, weigh
 from harchive_dagster.labels.segments import Segment, make_segment
 
-MODEL_NAME = "head-motion-thresholds"
-MODEL_VERSION = "1.0.0"
+MOTION_MODEL = ("head-motion-changes", "2.0.0")
+COVER_MODEL = ("frame-obstruction", "1.0.0")
+"""Name and version."""
 
-_CELL_NS = 50_000_000  # 20 Hz: four times the top of the gait band
-_CELL_HZ = 1e9 / _CELL_NS
-_GRAVITY_S = 2.0  # longer than a step, shorter than a change of posture
-_TURN_S = 0.5  # a glance to the side lasts about this long
-_STILLNESS_S = 1.0
-_GAIT_S = 2.0  # three to five steps
-_GAIT_BAND_HZ = (1.5, 2.5)  # cadence of adults, 90 to 150 steps a minute
-# Half-way points of the scores:
-_TURN_RAD_S = 0.6  # 35 deg/s held for half a second; sway while walking stays under 0.3
-_GAIT_RMS_M_S2 = 0.5  # the head bobs with 1 m/s^2 and more even in a slow walk
-_GAIT_SHARE = 0.4  # of all vertical motion; hammering and chopping spread over other rates
-_STILL_GYRO_RAD_S = 0.1  # a resting head sways by a few hundredths
-_STILL_ACCEL_M_S2 = 0.25
-_SWITCH_MARGIN = 0.15  # hysteresis: another activity must be this much better to take over
-_MIN_DURATION_S = 0.5
-_LONGEST_GAP_S = 1.0  # nothing is said about time further than half of this from any sample
-_MIN_CONFIDENCE = 0.01
+MIN_DURATION_NS = 500_000_000
+_MIN_CELLS = MIN_DURATION_NS // CELL_NS
+# Of the sum of squared log-odds about a segment's means: half a second's worth of two quantities that change from
+# border to clear. Tuned on generated recordings, where 90 to 150 do as well.
+_PENALTY = 120.0
+_BLOCK_CELLS = 6_000  # five minutes; the search takes quadratic time where nothing changes
+
+Stretch: TypeAlias = tuple[int, int]
+"""Cells, half-open."""
+
+_COVERED = 0.5  # as for episodes: a frame with more of its blocks covered shows too little of the hands
+_UNCOVERED_NS = 500_000_000  # fingers that move over the lens let light through for shorter
+_COVERED_NS = 1_000_000_000  # a hand that passes in front of the lens is gone sooner
+_LONGEST_FRAME_NS = 1_000_000_000  # nothing is said about time in which the camera took no pictures
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """Motion on a regular grid of `_CELL_NS`: the means of the samples in each cell, holes interpolated."""
+class Proposal:
+    """One activity from when to when.
 
-    accel: NDArray[np.float64]
-    gyro: NDArray[np.float64]
-    is_measured: NDArray[np.bool_]
+    Attributes:
+        start_ns, end_ns: half-open, session time.
+        label: one of the activities.
+        strength: what its confidence is computed from besides its duration: what speaks for it, and by how much more
+            than for the next best; means over its time.
+    """
+
+    start_ns: int
+    end_ns: int
+    label: str
+    strength: tuple[float, float]
 
 
-def propose_activity(t_ns: NDArray[np.int64], accel: NDArray[np.float64], gyro: NDArray[np.float64]) -> list[Segment]:
-    """Propose the activity layer from the head's motion.
+def propose_activity(
+    t_ns: NDArray[np.int64],
+    accel: NDArray[np.float64],
+    gyro: NDArray[np.float64],
+    pts_ns: NDArray[np.int64],
+    obstructed_fraction: NDArray[np.float64],
+) -> list[Segment]:
+    """Propose the activity layer.
 
     Args:
         t_ns: int64 [N], session time, increasing; any rate from about 10 Hz on.
         accel: [N, 3] specific force in m/s^2, in any axes that it shares with `gyro`.
         gyro: [N, 3] in rad/s. Samples with a value that is not finite count as missing.
+        pts_ns: int64 [M], session time of the frames, increasing.
+        obstructed_fraction: [M], share of each frame's blocks without texture. Private frames carry zeros.
 
     Returns:
-        Segments without overlaps, in order, within [t_ns[0], t_ns[-1] + one sampling step). Empty under one second.
-        Time without samples has no segment.
+        Segments without overlaps, in order. Of less than a second of motion there are none; time without samples has
+        none, nor time without frames a covered one. Confidence: `proposals_confidence`.
 
     Raises:
         ValueError: the arrays' shapes do not belong together.
     """
-    count = len(t_ns)
-    if accel.shape != (count, 3) or gyro.shape != (count, 3):
-        raise ValueError(f"accel {accel.shape} and gyro {gyro.shape} must both be ({count}, 3)")
-    is_finite = np.isfinite(accel).all(axis=1) & np.isfinite(gyro).all(axis=1)
-    t_ns, accel, gyro = t_ns[is_finite], accel[is_finite], gyro[is_finite]
-    if len(t_ns) < 2 or t_ns[-1] - t_ns[0] < 1_000_000_000:
-        return []
-    end_ns = int(t_ns[-1] + np.median(np.diff(t_ns)))
-    cells = _on_grid(t_ns, accel, gyro, end_ns)
-    scores = _scores(cells)
-    segments = []
-    for first, last, activity in _runs(_decided(scores, cells.is_measured)):
-        start_ns = int(t_ns[0]) + first * _CELL_NS
-        confidence = float(np.mean(scores[first:last, activity]))
-        segments.append(
-            make_segment(
-                layer="activity",
-                interval=(start_ns, min(int(t_ns[0]) + last * _CELL_NS, end_ns)),
-                label=ACTIVITIES[activity],
-                source="model",
-                confidence=float(np.clip(confidence, _MIN_CONFIDENCE, 1.0)),
-                model=MODEL_NAME,
-                model_version=MODEL_VERSION,
-            )
+    calibration = load_calibration()
+    return [
+        make_segment(
+            layer="activity",
+            interval=(found.start_ns, found.end_ns),
+            label=found.label,
+            source="model",
+            confidence=calibration.confidence(found.label, *found.strength, found.end_ns - found.start_ns),
+            model=model,
+            model_version=version,
         )
-    return segments
+        for found in activities(t_ns, accel, gyro, pts_ns, obstructed_fraction)
+        for model, version in [COVER_MODEL if found.label == CAMERA_COVERED else MOTION_MODEL]
+    ]
 
 
-def _on_grid(t_ns: NDArray[np.int64], accel: NDArray[np.float64], gyro: NDArray[np.float64], end_ns: int) -> _Cells:
-    count = -(-(end_ns - int(t_ns[0])) // _CELL_NS)
-    cell = (t_ns - t_ns[0]) // _CELL_NS
-    samples = np.bincount(cell, minlength=count)
-    is_filled = samples > 0
-    filled = np.flatnonzero(is_filled)
+def activities(
+    t_ns: NDArray[np.int64],
+    accel: NDArray[np.float64],
+    gyro: NDArray[np.float64],
+    pts_ns: NDArray[np.int64],
+    obstructed_fraction: NDArray[np.float64],
+    cut: Callable[[Evidence], list[Stretch]] | None = None,
+) -> list[Proposal]:
+    """What `propose_activity` makes segments of, before their confidence. Same arguments and errors.
 
-    def mean(column: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.bincount(cell, weights=column, minlength=count)
-        return np.interp(np.arange(count), filled, sums[filled] / samples[filled])
-
-    reach = int(_LONGEST_GAP_S / 2 * _CELL_HZ)
-    near = np.convolve(is_filled, np.ones(2 * reach + 1), mode="full")[reach : reach + count] > 0.5
-    return _Cells(
-        accel=np.column_stack([mean(axis) for axis in accel.T]),
-        gyro=np.column_stack([mean(axis) for axis in gyro.T]),
-        is_measured=near,
-    )
-
-
-def _rolling_mean(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    """Centred mean along the first axis; at the ends over what there is."""
-    half = max(1, round(seconds * _CELL_HZ / 2))
-    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    index = np.arange(len(values))
-    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    width = (high - low).reshape(-1, *[1] * (values.ndim - 1))
-    means: NDArray[np.float64] = (sums[high] - sums[low]) / width
-    return means
+    `cut` is how time is cut into stretches of one activity each, for benchmarks to compare; by `changes` otherwise.
+    """
+    if accel.shape != (len(t_ns), 3) or gyro.shape != (len(t_ns), 3):
+        raise ValueError(f"accel {accel.shape} and gyro {gyro.shape} must both be ({len(t_ns)}, 3)")
+    if obstructed_fraction.shape != pts_ns.shape:
+        raise ValueError(
+            f"obstructed_fraction {obstructed_fraction.shape} must have the shape {pts_ns.shape} of pts_ns"
+        )
+    covered = _covered(pts_ns, obstructed_fraction)
+    evidence = weigh(t_ns, accel, gyro)
+    moving = labelled(evidence, (cut or changes)(evidence)) if evidence else []
+    return sorted([*covered, *_uncovered(moving, covered)], key=lambda found: found.start_ns)
 
 
-def _rolling_rms(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    # A difference of running sums can fall a rounding error below zero.
-    rms: NDArray[np.float64] = np.sqrt(np.maximum(_rolling_mean(values**2, seconds), 0.0))
-    return rms
+def changes(evidence: Evidence) -> list[Stretch]:
+    """Stretches of cells between which the evidence changes; only measured ones.
+
+    Change points in the mean by PELT (Killick, Fearnhead & Eckley 2012), in blocks that end at a change where there is
+    one in their second half, so that hours in which nothing happens take no longer than others.
+    """
+    stretches: list[Stretch] = []
+    for start, end in runs_of(evidence.is_measured):
+        first = start
+        while first < end:
+            last = min(first + _BLOCK_CELLS, end)
+            cuts = [first + cut for cut in _change_points(evidence.log_odds[first:last])]
+            if last < end and cuts and cuts[-1] - first > _BLOCK_CELLS // 2:
+                last = cuts.pop()
+            edges = [first, *cuts, last]
+            stretches += pairwise(edges)
+            first = last
+    return stretches
 
 
-def _score(value: NDArray[np.float64], half_way: float) -> NDArray[np.float64]:
-    """0 to 1, 0.5 at `half_way`, steep around it."""
-    squared = value**2
-    score: NDArray[np.float64] = squared / (squared + half_way**2)
-    return score
+def _change_points(log_odds: NDArray[np.float64]) -> list[int]:
+    from ruptures import KernelCPD
+
+    if len(log_odds) < 2 * _MIN_CELLS:
+        return []
+    ends = KernelCPD(kernel="linear", min_size=_MIN_CELLS).fit(log_odds).predict(pen=_PENALTY)
+    return [int(end) for end in ends[:-1]]
 
 
-def _scores(cells: _Cells) -> NDArray[np.float64]:
-    """How well each of `ACTIVITIES` explains each cell, [cells, 4] in [0, 1]."""
-    gravity = _rolling_mean(cells.accel, _GRAVITY_S)
-    up = gravity / np.maximum(np.linalg.norm(gravity, axis=1, keepdims=True), 1e-6)
-    dynamic = cells.accel - gravity
-    is_turning = _score(_rolling_mean((cells.gyro * up).sum(axis=1), _TURN_S), _TURN_RAD_S)
-    is_walking = _gait_score((dynamic * up).sum(axis=1))
-    is_moving = np.maximum(
-        _score(_rolling_rms(np.linalg.norm(cells.gyro, axis=1), _STILLNESS_S), _STILL_GYRO_RAD_S),
-        _score(_rolling_rms(np.linalg.norm(dynamic, axis=1), _STILLNESS_S), _STILL_ACCEL_M_S2),
-    )
-    # Manipulation is what is left: the head moves, but neither turns nor walks.
-    is_working = is_moving * (1 - is_turning) * (1 - is_walking)
-    return np.column_stack([1 - is_moving, is_turning, is_walking, is_working])
-
-
-def _gait_score(vertical: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.signal import butter, sosfiltfilt
-
-    band = butter(2, _GAIT_BAND_HZ, btype="bandpass", fs=_CELL_HZ, output="sos")
-    # Half a second of odd padding keeps the ends quiet; the input is at least a second long.
-    in_band = _rolling_rms(sosfiltfilt(band, vertical, padlen=round(_CELL_HZ / 2)), _GAIT_S)
-    share = in_band**2 / np.maximum(_rolling_rms(vertical, _GAIT_S) ** 2, 1e-9)
-    score: NDArray[np.float64] = _score(in_band, _GAIT_RMS_M_S2) * np.clip(share / _GAIT_SHARE, 0.0, 1.0)
-    return score
-
-
-def _decided(scores: NDArray[np.float64], is_measured: NDArray[np.bool_]) -> list[int]:
-    """The activity of each cell, with hysteresis; -1 where nothing was measured."""
-    best = np.argmax(scores, axis=1)
-    decided: list[int] = []
-    current = -1
-    for index, candidate in enumerate(best.tolist()):
-        if not is_measured[index]:
-            current = -1
-        elif current < 0 or scores[index, candidate] > scores[index, current] + _SWITCH_MARGIN:
-            current = candidate
-        decided.append(current)
-    return decided
-
-
-def _runs(decided: list[int]) -> list[tuple[int, int, int]]:
-    """Runs (first cell, cell after the last, activity). One shorter than the minimum joins the run before it."""
-    shortest = round(_MIN_DURATION_S * _CELL_HZ)
+def labelled(evidence: Evidence, stretches: Sequence[Stretch]) -> list[Proposal]:
+    """The activity that explains each stretch best; neighbours of one activity are one."""
+    log_shares = evidence.log_shares
+    sums = np.concatenate([np.zeros((1, len(MOVEMENTS))), np.cumsum(log_shares, axis=0)])
     runs: list[tuple[int, int, int]] = []
-    first = 0
-    for index in range(1, len(decided) + 1):
-        if index < len(decided) and decided[index] == decided[first]:
-            continue
-        _append_run(runs, (first, index, decided[first]), shortest)
-        first = index
-    return [run for run in runs if run[2] >= 0 and run[1] - run[0] >= shortest]
+    for first, last in stretches:
+        best = int(np.argmax(sums[last] - sums[first]))
+        if runs and runs[-1][1:] == (first, best):
+            first = runs.pop()[0]
+        runs.append((first, last, best))
+    found = []
+    for first, last, best in runs:
+        means = (sums[last] - sums[first]) / (last - first)
+        interval = _time(evidence, first, last)
+        if interval[1] - interval[0] >= MIN_DURATION_NS:
+            margin = means[best] - np.delete(means, best).max()
+            found.append(Proposal(*interval, MOVEMENTS[best], (float(means[best]), float(margin))))
+    return found
 
 
-def _append_run(runs: list[tuple[int, int, int]], run: tuple[int, int, int], shortest: int) -> None:
-    first, last, activity = run
-    before = runs[-1] if runs else None
-    if before is None or activity < 0 or before[2] < 0:
-        runs.append(run)
-    elif last - first < shortest or activity == before[2]:
-        runs[-1] = (before[0], last, before[2])
-    elif before[1] - before[0] < shortest:  # the first run after a start or a hole has none before it to join
-        runs[-1] = (before[0], last, activity)
-    else:
-        runs.append(run)
+def _time(evidence: Evidence, first: int, last: int) -> Interval:
+    return evidence.start_ns + first * CELL_NS, min(evidence.start_ns + last * CELL_NS, evidence.end_ns)
+
+
+def runs_of(is_so: NDArray[np.bool_]) -> Iterator[Stretch]:
+    """Where it is so, half-open."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_so, [False]])))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _covered(pts_ns: NDArray[np.int64], obstructed_fraction: NDArray[np.float64]) -> list[Proposal]:
+    if len(pts_ns) < 2:
+        return []
+    steps_ns = np.diff(pts_ns)
+    usual_ns = int(np.median(steps_ns))
+    # A frame lasts until the next one, and as long as usual where the camera stopped.
+    has_next = np.append(steps_ns < _LONGEST_FRAME_NS, False)
+    ends_ns = pts_ns + np.where(has_next, np.append(steps_ns, 0), usual_ns)
+    is_covered = obstructed_fraction > _COVERED
+    goes_on = is_covered[:-1] & is_covered[1:] & has_next[:-1]
+    starts = np.flatnonzero(is_covered & ~np.append(False, goes_on))
+    lasts = np.flatnonzero(is_covered & ~np.append(goes_on, False))
+    spans: list[Interval] = []
+    for start_ns, end_ns in zip(pts_ns[starts].tolist(), ends_ns[lasts].tolist(), strict=True):
+        if spans and start_ns - spans[-1][1] < _UNCOVERED_NS:
+            start_ns = spans.pop()[0]
+        spans.append((start_ns, end_ns))
+    return [
+        Proposal(*span, CAMERA_COVERED, _cover_strength(obstructed_fraction[_within(pts_ns, span)]))
+        for span in spans
+        if span[1] - span[0] >= _COVERED_NS
+    ]
+
+
+def _within(pts_ns: NDArray[np.int64], span: Interval) -> slice:
+    first, last = np.searchsorted(pts_ns, span, side="left")
+    return slice(int(first), int(last))
+
+
+def _cover_strength(fraction: NDArray[np.float64]) -> tuple[float, float]:
+    mean = float(np.mean(np.nan_to_num(fraction, nan=_COVERED)))
+    return mean, mean - _COVERED
+
+
+def _uncovered(moving: Sequence[Proposal], covered: Sequence[Proposal]) -> Iterator[Proposal]:
+    """Movements where the camera sees: nobody can judge the others by the pictures."""
+    holes = [(one.start_ns, one.end_ns) for one in covered]
+    for found in moving:
+        for start_ns, end_ns in without((found.start_ns, found.end_ns), holes):
+            if end_ns - start_ns >= MIN_DURATION_NS:
+                yield Proposal(start_ns, end_ns, found.label, found.strength)

@@ -1,6 +1,7 @@
 """Who does what, from when to when: the labelled layers of one session, put together from every source.
 
-Reading the sources (`annotation_files`), proposing activities (`proposals`) and cutting episodes belong elsewhere.
+Reading the sources (`annotation_files`), proposing activities (`proposals`), aligning steps (`proposals_steps`) and
+cutting episodes belong elsewhere.
 """
 
 import hashlib
@@ -11,6 +12,9 @@ from dataclasses import dataclass, replace
 from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.intervals import Interval, without
 from harchive_dagster.labels.merge import MergedLabel, merged_labels
+from harchive_dagster.labels.proposals_confidence import load_calibration
+from harchive_dagster.labels.proposals_steps import MIN_CONFIDENCE, STEP_MODEL, align_steps
+from harchive_dagster.labels.task_catalog import TaskStep
 from harchive_dagster.labels.taxonomy import load_taxonomy
 from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
@@ -108,12 +112,14 @@ def build_segments(
     annotations: Sequence[Annotation],
     activity: Sequence[Segment],
     duration_ns: int,
+    expected_steps: Sequence[TaskStep] = (),
 ) -> list[Segment]:
     """Put the layers of one session together.
 
     People come before machines: a layer that annotators labelled comes from them alone. Otherwise `activity` is the
-    model's, and `step` the spans between the worker's presses from task_start over step to task_end. The worker's
-    private time is cut out of every layer, and nothing reaches beyond the recording.
+    model's, and `step` the spans between the worker's presses from task_start over step to task_end: named by the
+    press's note, else by aligning the presses with the task's steps where that is likelier right than wrong, else by
+    their number. The worker's private time is cut out of every layer, and nothing reaches beyond the recording.
 
     Several annotators of a layer are merged by vote (see `merge`); `agreement` is the share of the others who said the
     same of the same span.
@@ -123,6 +129,7 @@ def build_segments(
         annotations: of all annotators and layers.
         activity: the model's proposals, without overlaps.
         duration_ns: of the recording.
+        expected_steps: of the session's task, in order; empty for free recording.
 
     Returns:
         Sorted by layer and start; no two segments of a layer overlap.
@@ -133,7 +140,7 @@ def build_segments(
     layers = (
         _annotated(by_layer["activity"]) or list(activity),
         _annotated(by_layer["action"]),
-        _annotated(by_layer["step"]) or _steps(markers, duration_ns),
+        _annotated(by_layer["step"]) or _steps(markers, duration_ns, expected_steps),
     )
     private = marked_intervals_ns(markers, "private")
     kept = [piece for layer in layers for segment in layer for piece in _confined(segment, private, duration_ns)]
@@ -156,30 +163,58 @@ def _confined(segment: Segment, private: Iterable[Interval], duration_ns: int) -
     ]
 
 
-def _steps(markers: Sequence[Marker], duration_ns: int) -> list[Segment]:
+def _steps(markers: Sequence[Marker], duration_ns: int, expected: Sequence[TaskStep]) -> list[Segment]:
+    taxonomy = load_taxonomy()
     segments = []
     for start_ns, end_ns in marked_intervals_ns(markers, "task"):
         end_ns = min(end_ns, duration_ns)
         presses = [m for m in markers if m.kind == "step" and start_ns < m.at_ns < end_ns]
         starts = [start_ns, *(m.at_ns for m in presses)]
-        notes = [None, *(m.note for m in presses)]
-        for number, (begin, until, note) in enumerate(zip(starts, [*starts[1:], end_ns], notes, strict=True), 1):
-            if begin < until:
-                segments.append(_step(number, (begin, until), note))
+        # Only words of the taxonomy: a note may name a person.
+        notes = [(None, None), *(taxonomy.words_of(m.note or "") for m in presses)]
+        spans = list(zip(starts, [*starts[1:], end_ns], strict=True))
+        proposed = _proposed_steps(spans, notes, expected) if expected else [None] * len(spans)
+        for number, (span, (verb, noun), proposal) in enumerate(zip(spans, notes, proposed, strict=True), 1):
+            if span[0] >= span[1]:
+                continue
+            marked = make_segment(
+                layer="step",
+                interval=span,
+                label=_label(verb, noun) or f"step {number}",
+                source="worker_marker",
+                confidence=_MARKER_CONFIDENCE,
+                verb=verb,
+                noun=noun,
+            )
+            segments.append(marked if verb or proposal is None else proposal)
     return segments
 
 
-def _step(number: int, interval: Interval, note: str | None) -> Segment:
-    # Only words of the taxonomy: a note may name a person.
-    verb, noun = load_taxonomy().words_of(note or "")
+def _proposed_steps(
+    spans: Sequence[Interval], notes: Sequence[tuple[str | None, str | None]], expected: Sequence[TaskStep]
+) -> list[Segment | None]:
+    """For each span the step that the alignment names, where it is likelier right than wrong."""
+    curve = load_calibration().step
+    proposed: list[Segment | None] = []
+    for span, named in zip(spans, align_steps(notes, expected), strict=True):
+        confidence, step = curve.at(named.posterior), expected[named.step]
+        is_named = confidence >= MIN_CONFIDENCE and span[0] < span[1]
+        proposed.append(_proposed_step(span, step, confidence) if is_named else None)
+    return proposed
+
+
+def _proposed_step(span: Interval, step: TaskStep, confidence: float) -> Segment:
+    model, version = STEP_MODEL
     return make_segment(
         layer="step",
-        interval=interval,
-        label=_label(verb, noun) or f"step {number}",
-        source="worker_marker",
-        confidence=_MARKER_CONFIDENCE,
-        verb=verb,
-        noun=noun,
+        interval=span,
+        label=_label(step.verb, step.noun),
+        source="model",
+        confidence=confidence,
+        verb=step.verb,
+        noun=step.noun,
+        model=model,
+        model_version=version,
     )
 
 

@@ -99,6 +99,12 @@ def required_agreement(task_id: str | None) -> float:
     return DEFAULT_MIN_AGREEMENT if task is None else task.min_agreement
 
 
+def expected_steps(task_id: str | None) -> tuple[TaskStep, ...]:
+    """The steps of a task, in order; none for free recording."""
+    task = load_task_catalog().tasks.get(task_id or "")
+    return () if task is None else task.steps
+
+
 def parse_task_catalog(text: str) -> TaskCatalog:
     """Read a catalogue from YAML.
 
