@@ -106,8 +106,8 @@ CHOSEN = Rival("ruptures, PELT (the pipeline's)", partial(_ruptures, "pelt"), (6
 RIVALS = (
     Rival("means of windows differ", _windows, (0.2, 0.3, 0.4, 0.5, 0.6)),
     Rival("cheapest labels (Viterbi)", _cheapest_labels, (6.0, 8.0, 10.0, 12.0, 14.0)),
-    Rival("ruptures, bottom-up", partial(_ruptures, "bottom-up"), (60.0, 90.0, 120.0, 150.0)),
-    Rival("ruptures, kernel rbf", partial(_ruptures, "rbf"), (1.5, 3.0, 4.5, 6.0)),
+    Rival("ruptures, bottom-up", partial(_ruptures, "bottom-up"), (120.0, 150.0, 200.0, 300.0)),
+    Rival("ruptures, kernel rbf", partial(_ruptures, "rbf"), (4.5, 6.0, 8.0, 11.0)),
     Rival("ruptures, kernel cosine", partial(_ruptures, "cosine"), (1.5, 3.0, 4.5, 6.0)),
     CHOSEN,
 )

@@ -32,7 +32,7 @@ from harchive_dagster.labels.spans import Spans, overlapping
 from harchive_dagster.labels.task_catalog import load_task_catalog
 
 FITTED, TUNED, FIRST_MEASURED = range(100), range(20), 1000
-STEP_TRIALS = 400
+ATTEMPTS_A_TASK = 80
 MIN_IOU = 0.5
 BINS = 20
 
@@ -43,7 +43,7 @@ def main() -> None:
         return
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     measured = [make_activity_trial(FIRST_MEASURED + seed) for seed in range(trials)]
-    for lines in (rivals(measured), calibration(measured), steps(10 * trials), speed()):
+    for lines in (rivals(measured), calibration(measured), steps(), speed()):
         for line in lines:
             print(line, flush=True)
 
@@ -179,11 +179,11 @@ def fit() -> None:
     labels = np.array([one.label for one in every])
     weights = {label: _logistic_weights(of[labels == label], right[labels == label]) for label in ACTIVITIES}
     score = logistic(np.sum(of * np.array([weights[label] for label in labels]), axis=1))
-    posterior, is_step_right, _ = step_outcomes(range(STEP_TRIALS))
+    posterior, is_step_right, _ = step_outcomes(range(ATTEMPTS_A_TASK))
     document = {
         "made_by": "benchmarks/proposals.py fit",
         "recordings": len(FITTED),
-        "attempts": STEP_TRIALS,
+        "attempts": ATTEMPTS_A_TASK * len(load_task_catalog().tasks),
         "weights": {label: np.round(values, 4).tolist() for label, values in weights.items()},
         "activity": _rising(score, right),
         "step": _rising(posterior, is_step_right),
@@ -242,12 +242,13 @@ def step_outcomes(seeds: Iterable[int]) -> tuple[NDArray[np.float64], NDArray[np
     return np.array(posterior), np.array(right), np.array(counted)
 
 
-def steps(trials: int) -> Iterator[str]:
+def steps() -> Iterator[str]:
     """Named steps beside counting presses."""
-    posterior, right, counted = step_outcomes(range(FIRST_MEASURED, FIRST_MEASURED + trials))
+    posterior, right, counted = step_outcomes(range(FIRST_MEASURED, FIRST_MEASURED + ATTEMPTS_A_TASK))
     stated = np.array([load_calibration().step.at(one) for one in posterior])
     named = stated >= 0.5
-    yield f"\nsteps of {trials * len(load_task_catalog().tasks)} attempts, {len(right)} spans between presses"
+    attempts = ATTEMPTS_A_TASK * len(load_task_catalog().tasks)
+    yield f"\nsteps of {attempts} attempts, {len(right)} spans between presses"
     yield f"right if all were named: aligned {right.mean():.1%}, by counting presses {counted.mean():.1%}"
     yield f"named are {named.mean():.1%}, and {right[named].mean():.1%} of these are right"
     yield from reliability(stated, right)

@@ -35,7 +35,8 @@ class StepTrial:
 
 def make_step_trial(seed: int, task: Task) -> StepTrial:
     """Draw an attempt: a worker's habits first, then what was done and pressed."""
-    rng = np.random.default_rng([seed, 377])
+    # Of one seed another worker for each task.
+    rng = np.random.default_rng([seed, 377, *task.task_id.encode()])
     forgotten, within, left_out = rng.uniform(0.0, (_MOST_FORGOTTEN, _MOST_WITHIN, _MOST_LEFT_OUT))
     is_noting = rng.random() < _NOTING_SHARE
     done = [place for place in range(len(task.steps)) if rng.random() >= left_out] or [0]

@@ -82,8 +82,14 @@ def test_each_frame_has_one_synced_row_with_a_full_window(materialized):
     assert np.median(norms) == pytest.approx(9.81, abs=0.3)
 
 
-def test_segments_come_from_markers_annotators_and_the_model(materialized):
-    assert {row["source"] for row in rows_of(materialized, schemas.SEGMENTS)} == {"worker_marker", "annotator", "model"}
+def test_segments_come_from_annotators_from_motion_and_from_presses_that_the_task_names(materialized):
+    segments = rows_of(materialized, schemas.SEGMENTS)
+    assert {(row["layer"], row["source"]) for row in segments} == {
+        ("action", "annotator"),
+        ("activity", "model"),
+        ("step", "model"),
+    }
+    assert {row["model"] for row in segments if row["layer"] == "step"} == {"step-alignment"}
 
 
 def test_annotators_are_pseudonyms(materialized):
