@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import PrivacyError
-from harchive_dagster.privacy.camera_path import CameraPath
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.private_time import shows_private_time
 
 _PAD_NS = 200_000_000

@@ -5,14 +5,15 @@ Finding is `detection`'s business, hiding `redaction`'s; no pixel is touched her
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.privacy.camera_path import CameraPath
 from harchive_dagster.privacy.linking import link
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.timeline import Timeline, impossible, runs
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection
 
@@ -49,11 +50,11 @@ class _Growth:
 _FASTER = 1.5
 """Whoever comes or goes is faster at the picture's border than on average between the two looks next to it."""
 
-_SHIFT_SIZES = 3.0
+_SHIFT_SIZES = 2.0
 """How far, in sizes of its box, something may go on as before: whoever runs past goes half a size a frame."""
 
 _BETWEEN = _Growth(per_motion=0.15, per_frame=0.02, max_sizes=0.6)
-_BEYOND = _Growth(per_motion=0.5, per_frame=0.06, max_sizes=2.0)
+_BEYOND = _Growth(per_motion=0.3, per_frame=0.05, max_sizes=1.5)
 """Chosen with `benchmarks/faces.py`: smaller ones leave faces bare that come in or go while the head turns fast."""
 
 
@@ -82,6 +83,20 @@ class _Area:
         low = np.minimum(self.centre - self.size / 2, other.centre - other.size / 2)
         high = np.maximum(self.centre + self.size / 2, other.centre + other.size / 2)
         return _Area((low + high) / 2, high - low)
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """Sightings that are surely of one thing.
+
+    Attributes:
+        ways_in, ways_out: how it may have moved at either end, in pixels a frame beside the camera's turning.
+    """
+
+    hits: list[Detection]
+    timeline: Timeline
+    ways_in: Sequence[NDArray[np.float64]]
+    ways_out: Sequence[NDArray[np.float64]]
 
 
 def build_redactions(
@@ -133,16 +148,14 @@ def build_redactions(
     timeline = Timeline.of(pts_ns, is_detected, motion_px, camera, private_intervals_ns)
     for detection in detections:
         _check_detection(detection, len(pts_ns))
-    tracks = [(hits, timeline) for hits in link([found for found in detections if not found.is_slow], timeline)]
+    tracks = _tracks([found for found in detections if not found.is_slow], timeline)
     slow = [found for found in detections if found.is_slow]
     if is_slow_detected is not None and is_slow_detected.any():
         slow_timeline = Timeline.of(pts_ns, is_slow_detected, motion_px, camera, private_intervals_ns)
-        tracks += [(hits, slow_timeline) for hits in link(slow, slow_timeline)]
+        tracks += _tracks(slow, slow_timeline)
     elif slow:
         raise impossible(f"{len(slow)} detections of the slower detector are on frames that it did not run on.")
-    redactions = [
-        redaction for number, (hits, line) in enumerate(tracks, start=1) for redaction in _cover(number, hits, line)
-    ]
+    redactions = [redaction for number, track in enumerate(tracks, start=1) for redaction in _cover(number, track)]
     for number, (start, stop) in enumerate(runs(timeline.is_private), start=len(tracks) + 1):
         redactions.extend(
             Redaction(frame, number, PRIVATE_KIND, 0.0, 0.0, float(width_px), float(height_px), "private_time", 1.0)
@@ -159,21 +172,40 @@ def _check_detection(detection: Detection, frame_count: int) -> None:
         raise impossible(f"the detection on frame {detection.frame_index} has the box {box}.")
 
 
-def _cover(number: int, hits: list[Detection], timeline: Timeline) -> Iterator[Redaction]:
+def _tracks(detections: Sequence[Detection], timeline: Timeline) -> list[_Track]:
+    """Linked sightings, parted where a link may be wrong: then one thing went and another came, or it flew across."""
+    tracks = []
+    for hits in link(detections, timeline):
+        ways = [_velocity(here, there, timeline) for here, there in pairwise(hits)]
+        ends = [index + 1 for index in range(len(ways)) if _is_doubtful(index, hits, ways)]
+        for start, stop in pairwise([0, *ends, len(hits)]):
+            ways_in, ways_out = ways[max(0, start - 1) : start + 1], ways[stop - 2 if stop > 1 else 0 : stop]
+            tracks.append(_Track(hits[start:stop], timeline, ways_in, ways_out))
+    return sorted(tracks, key=lambda track: track.hits[0].frame_index)
+
+
+def _is_doubtful(index: int, hits: Sequence[Detection], ways: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether a link asks for a jump that neither the camera's turning nor the links beside it explain."""
+    here, there = hits[index : index + 2]
+    frames = there.frame_index - here.frame_index
+    known = [np.zeros(2), *ways[max(0, index - 1) : index], *ways[index + 1 : index + 2]]
+    apart_px = min(float(np.linalg.norm(ways[index] - way)) * frames for way in known)
+    return apart_px > _APART_SIZES * max(_Area.of(here).longest_px, _Area.of(there).longest_px)
+
+
+def _cover(number: int, track: _Track) -> Iterator[Redaction]:
+    hits, timeline = track.hits, track.timeline
     first, last = hits[0], hits[-1]
-    before = range(timeline.start_before(first.frame_index), first.frame_index)
-    after = range(last.frame_index + 1, timeline.stop_after(last.frame_index))
-    velocity_in, velocity_out = _velocity(hits[:2], timeline), _velocity(hits[-2:], timeline)
-    for frame in before:
-        yield _redaction(frame, number, first, _beyond(first, frame, velocity_in, timeline), "padded", first.score)
+    for frame in range(timeline.start_before(first.frame_index), first.frame_index):
+        yield _redaction(frame, number, first, _beyond(first, frame, track.ways_in, timeline), "padded", first.score)
     for here, following in zip(hits, [*hits[1:], None], strict=True):
         yield _redaction(here.frame_index, number, here, _Area.of(here), "detected", here.score)
         if following is not None:
             score = min(here.score, following.score)
             for frame in range(here.frame_index + 1, following.frame_index):
                 yield _redaction(frame, number, here, _between(here, following, frame, timeline), "interpolated", score)
-    for frame in after:
-        yield _redaction(frame, number, last, _beyond(last, frame, velocity_out, timeline), "padded", last.score)
+    for frame in range(last.frame_index + 1, timeline.stop_after(last.frame_index)):
+        yield _redaction(frame, number, last, _beyond(last, frame, track.ways_out, timeline), "padded", last.score)
 
 
 def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Area:
@@ -191,22 +223,20 @@ def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Are
     return area.grown(_BETWEEN.margin_px(float(size.max()), motion_px, frames))
 
 
-def _beyond(hit: Detection, frame: int, velocity: NDArray[np.float64], timeline: Timeline) -> _Area:
+def _beyond(hit: Detection, frame: int, ways: Sequence[NDArray[np.float64]], timeline: Timeline) -> _Area:
     """Where something may be before its first or after its last sighting: it stayed there, or it moved on as before."""
     seen = _Area.of(hit)
-    stayed = seen.at(timeline.camera.carried(seen.centre, hit.frame_index, frame))
+    area = stayed = seen.at(timeline.camera.carried(seen.centre, hit.frame_index, frame))
     reach_px = _SHIFT_SIZES * seen.longest_px
-    shift = np.clip(_FASTER * velocity * (frame - hit.frame_index), -reach_px, reach_px)
+    for way in ways:
+        shift = np.clip(_FASTER * way * (frame - hit.frame_index), -reach_px, reach_px)
+        area = area.with_(stayed.at(stayed.centre + shift))
     early, late = sorted((frame, hit.frame_index))
-    margin_px = _BEYOND.margin_px(seen.longest_px, timeline.motion_px(early, late), late - early)
-    return stayed.with_(stayed.at(stayed.centre + shift)).grown(margin_px)
+    return area.grown(_BEYOND.margin_px(seen.longest_px, timeline.motion_px(early, late), late - early))
 
 
-def _velocity(hits: list[Detection], timeline: Timeline) -> NDArray[np.float64]:
-    """Pixels a frame between two sightings, beside what the camera's turning did; zero for one."""
-    if len(hits) < 2:
-        return np.zeros(2)
-    here, there = hits
+def _velocity(here: Detection, there: Detection, timeline: Timeline) -> NDArray[np.float64]:
+    """Pixels a frame between two sightings, beside what the camera's turning did."""
     carried = timeline.camera.carried(_Area.of(here).centre, here.frame_index, there.frame_index)
     return np.asarray((_Area.of(there).centre - carried) / (there.frame_index - here.frame_index))
 

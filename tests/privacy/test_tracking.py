@@ -149,10 +149,20 @@ def test_a_sighting_long_after_is_a_new_track():
     assert set(by_track(redactions)) == {1, 2}
 
 
-def test_far_apart_things_are_two_tracks_unless_the_camera_moved_that_far():
-    apart = [detection(0, x=50), detection(6, x=400)]
-    assert len(by_track(build(apart))) == 2
-    assert len(by_track(build(apart, motion=50.0))) == 1
+def test_a_jump_that_nothing_explains_parts_a_track_and_one_that_goes_on_does_not():
+    assert len(by_track(build([detection(0, x=50), detection(6, x=250)], motion=50.0))) == 2
+    steady = [detection(frame, x=50 + 15 * frame) for frame in (0, 6, 12)]
+    assert len(by_track(build(steady, motion=50.0))) == 1
+
+
+def test_whoever_goes_while_somebody_else_comes_is_hidden_to_the_end():
+    goes = {frame: detection(frame, x=300 - 14 * frame) for frame in range(18)}
+    comes = {frame: detection(frame, x=500 + 3 * frame) for frame in range(15, 40)}
+    sightings = [goes[0], goes[6], goes[12], *(comes[frame] for frame in (18, 24, 30, 36))]
+    redactions = build(sightings, motion=60.0)
+    for truth in (goes, comes):
+        for frame, box in truth.items():
+            assert covered_fraction(box, [one for one in redactions if one.frame_index == frame]) > 0.99
 
 
 def test_different_kinds_are_never_one_track():
