@@ -58,6 +58,14 @@ _BEYOND = _Growth(per_motion=0.3, per_frame=0.05, max_sizes=1.5)
 """Chosen with `benchmarks/faces.py`: smaller ones leave faces bare that come in or go while the head turns fast."""
 
 
+_RETURNS_NS = 2_000_000_000
+"""How long a place is remembered that the camera turned away from; after that whoever was there may be anywhere."""
+
+
+_ROUNDING_PX = 1.0
+"""Of a place that is carried to another frame and has not moved."""
+
+
 @dataclass(frozen=True)
 class _Area:
     """A rectangle by its centre, in pixels."""
@@ -134,8 +142,8 @@ def build_redactions(
             also the frame that an interval starts in.
 
     Returns:
-        Redactions by frame and track; `track_id` counts from 1 in order of first sighting, what the slower detector
-        found after the rest, private time last.
+        Redactions by frame and track; `track_id` counts from 1 in order of first sighting, then come finds of the
+        slower detector, places that came back into view between two looks, and private time.
 
     Raises:
         PrivacyError: NOT_ANONYMIZABLE when arrays disagree, a detection or interval is impossible, or more
@@ -156,7 +164,12 @@ def build_redactions(
     elif slow:
         raise impossible(f"{len(slow)} detections of the slower detector are on frames that it did not run on.")
     redactions = [redaction for number, track in enumerate(tracks, start=1) for redaction in _cover(number, track)]
-    for number, (start, stop) in enumerate(runs(timeline.is_private), start=len(tracks) + 1):
+    returns = [way for track in tracks for way in _returns(track, width_px, height_px)]
+    for number, (hit, frames) in enumerate(returns, start=len(tracks) + 1):
+        redactions.extend(
+            _redaction(frame, number, hit, _beyond(hit, frame, (), timeline), "padded", hit.score) for frame in frames
+        )
+    for number, (start, stop) in enumerate(runs(timeline.is_private), start=len(tracks) + len(returns) + 1):
         redactions.extend(
             Redaction(frame, number, PRIVATE_KIND, 0.0, 0.0, float(width_px), float(height_px), "private_time", 1.0)
             for frame in range(start, stop)
@@ -206,6 +219,34 @@ def _cover(number: int, track: _Track) -> Iterator[Redaction]:
                 yield _redaction(frame, number, here, _between(here, following, frame, timeline), "interpolated", score)
     for frame in range(last.frame_index + 1, timeline.stop_after(last.frame_index)):
         yield _redaction(frame, number, last, _beyond(last, frame, track.ways_out, timeline), "padded", last.score)
+
+
+def _returns(track: _Track, width_px: int, height_px: int) -> Iterator[tuple[Detection, range]]:
+    """Frames beyond a track's ends in which its place is in the picture again, if it was out of it at every look since.
+
+    A look that did not find somebody settles that he is gone only if it could have seen him.
+    """
+    timeline = track.timeline
+    for hit, edge, step in (
+        (track.hits[0], timeline.start_before(track.hits[0].frame_index) - 1, -1),
+        (track.hits[-1], timeline.stop_after(track.hits[-1].frame_index), 1),
+    ):
+        frames = timeline.near(hit.frame_index, step, _RETURNS_NS)
+        if not len(frames):
+            continue
+        seen = _Area.of(hit)
+        place_px = timeline.camera.way(seen.centre, hit.frame_index, frames)
+        half_px = np.array([width_px, height_px]) / 2
+        # A face was found at its hit, so a look can also find it that far outside.
+        found_px = np.maximum(np.abs(seen.centre - half_px), half_px) + _ROUNDING_PX
+        with np.errstate(invalid="ignore"):
+            from_middle_px = np.abs(place_px - half_px)
+            is_settled = np.isin(frames, timeline.settled) & (from_middle_px <= found_px).all(axis=1)
+            is_in_view = (from_middle_px < half_px + MASK_SCALE * seen.size / 2).all(axis=1)
+        is_in_view &= (np.cumsum(is_settled) == 0) & (step * (frames - edge) >= 0)
+        for start, stop in runs(is_in_view):
+            low, high = sorted((int(frames[start]), int(frames[stop - 1])))
+            yield hit, range(low, high + 1)
 
 
 def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Area:

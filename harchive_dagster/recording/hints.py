@@ -44,20 +44,32 @@ def confirmed(
     for frames in (looked_at, looked_at[::-1]):
         lost: list[Detection] = []  # last seen at an earlier look
         for frame in frames.tolist():
-            recent = [one for one in lost if abs(int(pts_ns[frame] - pts_ns[one.frame_index])) <= _MAX_NS]
-            still_lost = []
-            for one in recent:
-                if any(_apart(one, here, camera) <= _APART_SIZES for here in found[frame]):
-                    continue
-                distances = [_apart(one, hint, camera) for hint in unused[frame]]
-                if min(distances, default=np.inf) > _APART_SIZES:
-                    still_lost.append(one)
-                    continue
-                nearest = unused[frame].pop(int(np.argmin(distances)))
-                found[frame].append(nearest)
-                kept.append(nearest)
-            lost = still_lost + found[frame]
+            lost = [one for one in lost if abs(int(pts_ns[frame] - pts_ns[one.frame_index])) <= _MAX_NS]
+            lost, _ = _unmatched(lost, found[frame], camera)
+            lost, taken = _unmatched(lost, unused[frame], camera)
+            kept += taken
+            found[frame] += taken
+            unused[frame] = [hint for hint in unused[frame] if hint not in taken]
+            lost += found[frame]
     return kept
+
+
+def _unmatched(
+    lost: list[Detection], here: Sequence[Detection], camera: CameraPath
+) -> tuple[list[Detection], list[Detection]]:
+    """Those that are not found again, and the finds that others are found again in: the nearest pair first."""
+    pairs = sorted(
+        (apart, index, place)
+        for index, one in enumerate(lost)
+        for place, other in enumerate(here)
+        if (apart := _apart(one, other, camera)) <= _APART_SIZES
+    )
+    partner: dict[int, int] = {}
+    for _, index, place in pairs:
+        if index not in partner and place not in partner.values():
+            partner[index] = place
+    left = [one for index, one in enumerate(lost) if index not in partner]
+    return left, [here[place] for place in partner.values()]
 
 
 def _by_frame(detections: Iterable[Detection]) -> defaultdict[int, list[Detection]]:
