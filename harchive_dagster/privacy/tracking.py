@@ -55,12 +55,11 @@ _SHIFT_SIZES = 2.0
 
 _BETWEEN = _Growth(per_motion=0.15, per_frame=0.02, max_sizes=0.6)
 _BEYOND = _Growth(per_motion=0.3, per_frame=0.05, max_sizes=1.5)
-"""Chosen with `benchmarks/faces.py`: smaller ones leave faces bare that come in or go while the head turns fast."""
-
+"""Chosen on clips of `benchmarks/anonymize.py`: smaller ones leave faces bare that come in or go while the head turns
+fast."""
 
 _RETURNS_NS = 2_000_000_000
 """How long a place is remembered that the camera turned away from; after that whoever was there may be anywhere."""
-
 
 _ROUNDING_PX = 1.0
 """Of a place that is carried to another frame and has not moved."""
@@ -125,8 +124,8 @@ def build_redactions(
     Every detection is hidden, also a single weak one. A track is hidden without a hole from before the last look that
     did not find it (and a fifth of a second before its first sighting at least) to as long after its last, the clip's
     ends and private time permitting, in a box 1.3 times the detection that grows with distance from the nearest
-    sighting. Between looks boxes follow the camera's turning as `look` measured it.
-    They are not clipped to the picture.
+    sighting. Between looks boxes follow the camera's turning as `look` measured it. A place that was out of the
+    picture at every look since is hidden when it is in it again. Boxes are not clipped to the picture.
 
     Args:
         detections: in any order; the result does not depend on it.
