@@ -54,7 +54,7 @@ _SHIFT_SIZES = 2.0
 """How far, in sizes of its box, something may go on as before: whoever runs past goes half a size a frame."""
 
 _BETWEEN = _Growth(per_motion=0.15, per_frame=0.02, max_sizes=0.6)
-_BEYOND = _Growth(per_motion=0.3, per_frame=0.05, max_sizes=1.5)
+_BEYOND = _Growth(per_motion=0.5, per_frame=0.06, max_sizes=2.0)
 """Chosen on clips of `benchmarks/anonymize.py`: smaller ones leave faces bare that come in or go while the head turns
 fast."""
 
