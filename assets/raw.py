@@ -23,8 +23,8 @@ from harchive_dagster.recording.imu import ImuStream
 from harchive_dagster.recording.look import look
 from harchive_dagster.worker_day_asset import worker_day_asset
 
-DETECT_EVERY_S = 1 / 5
-"""Between two runs of the privacy detector: every sixth frame at 30 fps, every frame below 10 fps."""
+DETECT_EVERY_S = 0.24
+"""Between two runs of the privacy detector: every seventh frame at 30 fps, every frame below 8 fps."""
 
 landing_uploads = dg.AssetSpec(
     "landing_uploads",
@@ -132,7 +132,7 @@ def frame_observations(
     strides = {s.session_id: max(1, int(s.row["fps"] * DETECT_EVERY_S + 0.01)) for s in standing}
     for session in standing:
         with gate.session(session.session_id):
-            detector = detectors.face_detectors(session.row["width_px"], session.row["height_px"])
+            detector = detectors.face_detectors(session.row["width_px"], session.row["height_px"], has_hints=True)
             models.add(f"{detector.name} {detector.version}")
             seen, found = look(
                 session.video,

@@ -35,8 +35,8 @@ from harchive_dagster.recording.look import look
 
 FPS = 30
 HIDDEN = 0.8
-DETECT_EVERY = (1, 3, 6, 10)
-DEFAULT_EVERY = 6
+DETECT_EVERY = (1, 3, 7, 10)
+DEFAULT_EVERY = 7
 HEIGHTS_PX = {">=44 px": (44.0, 1e9), "36-44 px": (36.0, 44.0), "<36 px": (0.0, 36.0)}
 FULL_SIZE_SCORE = 0.5
 
@@ -159,7 +159,7 @@ def recall(shares: Sequence[tuple[float, float]], lowest_px: float, highest_px: 
 def measure(clip: Clip) -> None:
     first = next(iterate_frames(clip.path)).frame
     size_px = first.width, first.height
-    detector = Remembering(CenterFaceDetector.for_picture(*size_px))
+    detector = Remembering(CenterFaceDetector.for_picture(*size_px, has_hints=True))
     for every in DETECT_EVERY:
         seen, found = look(clip.path, detector=detector, detect_every=every)
         redactions = build_redactions(
@@ -177,7 +177,9 @@ def measure(clip: Clip) -> None:
         looked_at = f"{100 * seen.is_detected.mean():5.1f} % looked at"
         print(f"{clip.name:22} every {every:2d}  {looked_at}  {cells}  {100 * area:5.1f} % hidden", flush=True)
     started = time.process_time()
-    seen, _ = look(clip.path, detector=CenterFaceDetector.for_picture(*size_px), detect_every=DEFAULT_EVERY)
+    seen, _ = look(
+        clip.path, detector=CenterFaceDetector.for_picture(*size_px, has_hints=True), detect_every=DEFAULT_EVERY
+    )
     with_ms = (time.process_time() - started) / len(seen) * 1e3
     started = time.process_time()
     look(clip.path, detector=None)

@@ -46,6 +46,7 @@ class Box:
         kind: one of `KINDS`.
         score: the model's confidence, 0 to 1.
         model, model_version: who found it; empty where no model did (a known face, a box between two found ones).
+        is_hint: too weak to count alone; only detectors that are asked for hints give any.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Box:
     score: float
     model: str = ""
     model_version: str = ""
+    is_hint: bool = False
 
 
 class Detector(Protocol):

@@ -74,9 +74,14 @@ class DetectorChoice:
             TextDetector()
         return choice
 
-    def face_detectors(self, width_px: int, height_px: int) -> Detector:
-        """What looks at moving pictures of this size, six times a second: faces, people, plates."""
-        own: list[Detector] = [CenterFaceDetector.for_picture(width_px, height_px)] if self.has_centerface else []
+    def face_detectors(self, width_px: int, height_px: int, *, has_hints: bool = False) -> Detector:
+        """What looks at moving pictures of this size, some times a second: faces, people, plates.
+
+        `look` takes hints too; whoever looks at a single picture has nothing to confirm them with.
+        """
+        own: list[Detector] = []
+        if self.has_centerface:
+            own.append(CenterFaceDetector.for_picture(width_px, height_px, has_hints=has_hints))
         return _together([*own, *(_operator_model(card, 1.0) for card in self.cards if card.kind not in _SLOW_KINDS)])
 
     def slow_detectors(self) -> Detector | None:

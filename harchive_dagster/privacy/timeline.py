@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import PrivacyError
-from harchive_dagster.privacy.camera_path import CameraPath
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.private_time import shows_private_time
 
 _PAD_NS = 200_000_000
@@ -98,6 +98,13 @@ class Timeline:
     def missed(self, last_seen: int, frame: int) -> int:
         """Detection frames between two."""
         return int(np.searchsorted(self.detected, frame) - np.searchsorted(self.detected, last_seen, side="right"))
+
+    def near(self, frame: int, step: int, within_ns: int) -> NDArray[np.intp]:
+        """Frames after one (before it, if `step` is -1), nearest first, up to private time or a distance in time."""
+        end_ns = int(self.pts_ns[frame]) + step * within_ns
+        last = int(np.searchsorted(self.pts_ns, end_ns)) - (step > 0)
+        frames = np.arange(frame + step, last + step, step)
+        return np.asarray(frames[np.cumsum(self.is_private[frames]) == 0])
 
     def start_before(self, first: int) -> int:
         """The first frame that may show what was first seen in `first`: at least back to the look that did not."""

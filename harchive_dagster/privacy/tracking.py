@@ -5,14 +5,15 @@ Finding is `detection`'s business, hiding `redaction`'s; no pixel is touched her
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.privacy.camera_path import CameraPath
 from harchive_dagster.privacy.linking import link
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.timeline import Timeline, impossible, runs
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection
 
@@ -49,12 +50,19 @@ class _Growth:
 _FASTER = 1.5
 """Whoever comes or goes is faster at the picture's border than on average between the two looks next to it."""
 
-_SHIFT_SIZES = 3.0
+_SHIFT_SIZES = 2.0
 """How far, in sizes of its box, something may go on as before: whoever runs past goes half a size a frame."""
 
 _BETWEEN = _Growth(per_motion=0.15, per_frame=0.02, max_sizes=0.6)
 _BEYOND = _Growth(per_motion=0.5, per_frame=0.06, max_sizes=2.0)
-"""Chosen with `benchmarks/faces.py`: smaller ones leave faces bare that come in or go while the head turns fast."""
+"""Chosen on clips of `benchmarks/anonymize.py`: smaller ones leave faces bare that come in or go while the head turns
+fast."""
+
+_RETURNS_NS = 2_000_000_000
+"""How long a place is remembered that the camera turned away from; after that whoever was there may be anywhere."""
+
+_ROUNDING_PX = 1.0
+"""Of a place that is carried to another frame and has not moved."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,20 @@ class _Area:
         return _Area((low + high) / 2, high - low)
 
 
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """Sightings that are surely of one thing.
+
+    Attributes:
+        ways_in, ways_out: how it may have moved at either end, in pixels a frame beside the camera's turning.
+    """
+
+    hits: list[Detection]
+    timeline: Timeline
+    ways_in: Sequence[NDArray[np.float64]]
+    ways_out: Sequence[NDArray[np.float64]]
+
+
 def build_redactions(
     detections: Sequence[Detection],
     *,
@@ -102,8 +124,8 @@ def build_redactions(
     Every detection is hidden, also a single weak one. A track is hidden without a hole from before the last look that
     did not find it (and a fifth of a second before its first sighting at least) to as long after its last, the clip's
     ends and private time permitting, in a box 1.3 times the detection that grows with distance from the nearest
-    sighting. Between looks boxes follow the camera's turning as `look` measured it.
-    They are not clipped to the picture.
+    sighting. Between looks boxes follow the camera's turning as `look` measured it. A place that was out of the
+    picture at every look since is hidden when it is in it again. Boxes are not clipped to the picture.
 
     Args:
         detections: in any order; the result does not depend on it.
@@ -119,8 +141,8 @@ def build_redactions(
             also the frame that an interval starts in.
 
     Returns:
-        Redactions by frame and track; `track_id` counts from 1 in order of first sighting, what the slower detector
-        found after the rest, private time last.
+        Redactions by frame and track; `track_id` counts from 1 in order of first sighting, then come finds of the
+        slower detector, places that came back into view between two looks, and private time.
 
     Raises:
         PrivacyError: NOT_ANONYMIZABLE when arrays disagree, a detection or interval is impossible, or more
@@ -133,17 +155,20 @@ def build_redactions(
     timeline = Timeline.of(pts_ns, is_detected, motion_px, camera, private_intervals_ns)
     for detection in detections:
         _check_detection(detection, len(pts_ns))
-    tracks = [(hits, timeline) for hits in link([found for found in detections if not found.is_slow], timeline)]
+    tracks = _tracks([found for found in detections if not found.is_slow], timeline)
     slow = [found for found in detections if found.is_slow]
     if is_slow_detected is not None and is_slow_detected.any():
         slow_timeline = Timeline.of(pts_ns, is_slow_detected, motion_px, camera, private_intervals_ns)
-        tracks += [(hits, slow_timeline) for hits in link(slow, slow_timeline)]
+        tracks += _tracks(slow, slow_timeline)
     elif slow:
         raise impossible(f"{len(slow)} detections of the slower detector are on frames that it did not run on.")
-    redactions = [
-        redaction for number, (hits, line) in enumerate(tracks, start=1) for redaction in _cover(number, hits, line)
-    ]
-    for number, (start, stop) in enumerate(runs(timeline.is_private), start=len(tracks) + 1):
+    redactions = [redaction for number, track in enumerate(tracks, start=1) for redaction in _cover(number, track)]
+    returns = [way for track in tracks for way in _returns(track, width_px, height_px)]
+    for number, (hit, frames) in enumerate(returns, start=len(tracks) + 1):
+        redactions.extend(
+            _redaction(frame, number, hit, _beyond(hit, frame, (), timeline), "padded", hit.score) for frame in frames
+        )
+    for number, (start, stop) in enumerate(runs(timeline.is_private), start=len(tracks) + len(returns) + 1):
         redactions.extend(
             Redaction(frame, number, PRIVATE_KIND, 0.0, 0.0, float(width_px), float(height_px), "private_time", 1.0)
             for frame in range(start, stop)
@@ -159,21 +184,68 @@ def _check_detection(detection: Detection, frame_count: int) -> None:
         raise impossible(f"the detection on frame {detection.frame_index} has the box {box}.")
 
 
-def _cover(number: int, hits: list[Detection], timeline: Timeline) -> Iterator[Redaction]:
+def _tracks(detections: Sequence[Detection], timeline: Timeline) -> list[_Track]:
+    """Linked sightings, parted where a link may be wrong: then one thing went and another came, or it flew across."""
+    tracks = []
+    for hits in link(detections, timeline):
+        ways = [_velocity(here, there, timeline) for here, there in pairwise(hits)]
+        ends = [index + 1 for index in range(len(ways)) if _is_doubtful(index, hits, ways)]
+        for start, stop in pairwise([0, *ends, len(hits)]):
+            ways_in, ways_out = ways[max(0, start - 1) : start + 1], ways[stop - 2 if stop > 1 else 0 : stop]
+            tracks.append(_Track(hits[start:stop], timeline, ways_in, ways_out))
+    return sorted(tracks, key=lambda track: track.hits[0].frame_index)
+
+
+def _is_doubtful(index: int, hits: Sequence[Detection], ways: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether a link asks for a jump that neither the camera's turning nor the links beside it explain."""
+    here, there = hits[index : index + 2]
+    frames = there.frame_index - here.frame_index
+    known = [np.zeros(2), *ways[max(0, index - 1) : index], *ways[index + 1 : index + 2]]
+    apart_px = min(float(np.linalg.norm(ways[index] - way)) * frames for way in known)
+    return apart_px > _APART_SIZES * max(_Area.of(here).longest_px, _Area.of(there).longest_px)
+
+
+def _cover(number: int, track: _Track) -> Iterator[Redaction]:
+    hits, timeline = track.hits, track.timeline
     first, last = hits[0], hits[-1]
-    before = range(timeline.start_before(first.frame_index), first.frame_index)
-    after = range(last.frame_index + 1, timeline.stop_after(last.frame_index))
-    velocity_in, velocity_out = _velocity(hits[:2], timeline), _velocity(hits[-2:], timeline)
-    for frame in before:
-        yield _redaction(frame, number, first, _beyond(first, frame, velocity_in, timeline), "padded", first.score)
+    for frame in range(timeline.start_before(first.frame_index), first.frame_index):
+        yield _redaction(frame, number, first, _beyond(first, frame, track.ways_in, timeline), "padded", first.score)
     for here, following in zip(hits, [*hits[1:], None], strict=True):
         yield _redaction(here.frame_index, number, here, _Area.of(here), "detected", here.score)
         if following is not None:
             score = min(here.score, following.score)
             for frame in range(here.frame_index + 1, following.frame_index):
                 yield _redaction(frame, number, here, _between(here, following, frame, timeline), "interpolated", score)
-    for frame in after:
-        yield _redaction(frame, number, last, _beyond(last, frame, velocity_out, timeline), "padded", last.score)
+    for frame in range(last.frame_index + 1, timeline.stop_after(last.frame_index)):
+        yield _redaction(frame, number, last, _beyond(last, frame, track.ways_out, timeline), "padded", last.score)
+
+
+def _returns(track: _Track, width_px: int, height_px: int) -> Iterator[tuple[Detection, range]]:
+    """Frames beyond a track's ends in which its place is in the picture again, if it was out of it at every look since.
+
+    A look that did not find somebody settles that he is gone only if it could have seen him.
+    """
+    timeline = track.timeline
+    for hit, edge, step in (
+        (track.hits[0], timeline.start_before(track.hits[0].frame_index) - 1, -1),
+        (track.hits[-1], timeline.stop_after(track.hits[-1].frame_index), 1),
+    ):
+        frames = timeline.near(hit.frame_index, step, _RETURNS_NS)
+        if not len(frames):
+            continue
+        seen = _Area.of(hit)
+        place_px = timeline.camera.way(seen.centre, hit.frame_index, frames)
+        half_px = np.array([width_px, height_px]) / 2
+        # A face was found at its hit, so a look can also find it that far outside.
+        found_px = np.maximum(np.abs(seen.centre - half_px), half_px) + _ROUNDING_PX
+        with np.errstate(invalid="ignore"):
+            from_middle_px = np.abs(place_px - half_px)
+            is_settled = np.isin(frames, timeline.settled) & (from_middle_px <= found_px).all(axis=1)
+            is_in_view = (from_middle_px < half_px + MASK_SCALE * seen.size / 2).all(axis=1)
+        is_in_view &= (np.cumsum(is_settled) == 0) & (step * (frames - edge) >= 0)
+        for start, stop in runs(is_in_view):
+            low, high = sorted((int(frames[start]), int(frames[stop - 1])))
+            yield hit, range(low, high + 1)
 
 
 def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Area:
@@ -191,22 +263,20 @@ def _between(a: Detection, b: Detection, frame: int, timeline: Timeline) -> _Are
     return area.grown(_BETWEEN.margin_px(float(size.max()), motion_px, frames))
 
 
-def _beyond(hit: Detection, frame: int, velocity: NDArray[np.float64], timeline: Timeline) -> _Area:
+def _beyond(hit: Detection, frame: int, ways: Sequence[NDArray[np.float64]], timeline: Timeline) -> _Area:
     """Where something may be before its first or after its last sighting: it stayed there, or it moved on as before."""
     seen = _Area.of(hit)
-    stayed = seen.at(timeline.camera.carried(seen.centre, hit.frame_index, frame))
+    area = stayed = seen.at(timeline.camera.carried(seen.centre, hit.frame_index, frame))
     reach_px = _SHIFT_SIZES * seen.longest_px
-    shift = np.clip(_FASTER * velocity * (frame - hit.frame_index), -reach_px, reach_px)
+    for way in ways:
+        shift = np.clip(_FASTER * way * (frame - hit.frame_index), -reach_px, reach_px)
+        area = area.with_(stayed.at(stayed.centre + shift))
     early, late = sorted((frame, hit.frame_index))
-    margin_px = _BEYOND.margin_px(seen.longest_px, timeline.motion_px(early, late), late - early)
-    return stayed.with_(stayed.at(stayed.centre + shift)).grown(margin_px)
+    return area.grown(_BEYOND.margin_px(seen.longest_px, timeline.motion_px(early, late), late - early))
 
 
-def _velocity(hits: list[Detection], timeline: Timeline) -> NDArray[np.float64]:
-    """Pixels a frame between two sightings, beside what the camera's turning did; zero for one."""
-    if len(hits) < 2:
-        return np.zeros(2)
-    here, there = hits
+def _velocity(here: Detection, there: Detection, timeline: Timeline) -> NDArray[np.float64]:
+    """Pixels a frame between two sightings, beside what the camera's turning did."""
     carried = timeline.camera.carried(_Area.of(here).centre, here.frame_index, there.frame_index)
     return np.asarray((_Area.of(there).centre - carried) / (there.frame_index - here.frame_index))
 

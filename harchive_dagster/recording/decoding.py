@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_PLANAR_LUMA_8_BIT = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
-"""Formats whose first plane is the 8-bit luma itself: no conversion needed."""
-
-_FULL_RANGE: NDArray[np.uint8] = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
-"""Studio range 16-235 stretched to 0-255 (ITU-R BT.709), so that "black" means the same for every camera."""
-
 
 @dataclass(frozen=True, eq=False)
 class DecodedFrame:
@@ -96,20 +90,21 @@ def small_luma(frame: "av.VideoFrame", *, longest_px: int = 480) -> NDArray[np.u
     Returns:
         uint8 [h, w], full range (0 black, 255 white) whatever range the file uses.
     """
-    import cv2
     from av.video.reformatter import ColorRange
 
-    if frame.format.name not in _PLANAR_LUMA_8_BIT:
-        frame = frame.reformat(format="gray", dst_color_range=ColorRange.JPEG)
-    plane = frame.planes[0]
+    scale = min(1.0, longest_px / max(frame.width, frame.height))
+    # FFmpeg's average of areas takes a third of the time of OpenCV's, and stretches the range in the same go.
+    small = frame.reformat(
+        width=max(1, round(frame.width * scale)),
+        height=max(1, round(frame.height * scale)),
+        format="gray",
+        dst_color_range=ColorRange.JPEG,
+        interpolation="AREA",
+        threads=1,
+    )
+    plane = small.planes[0]
     rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)
-    luma: NDArray[np.uint8] = rows[: frame.height, : frame.width]
-    scale = longest_px / max(frame.width, frame.height)
-    if scale < 1.0:
-        size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    is_full_range = frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == ColorRange.JPEG
-    return luma.copy() if is_full_range else np.take(_FULL_RANGE, luma)
+    return rows[: small.height, : small.width].copy()
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream", path: Path | str) -> "Iterator[av.VideoFrame]":

@@ -12,22 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.decoding import DecodedFrame, iterate_frames, small_luma
+from harchive_dagster.recording.hints import confirmed
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection, FrameObservations
 from harchive_dagster.recording.picture_quality import NOT_LOOKED_AT, PictureQuality, measure_quality
 from harchive_dagster.recording.visual_rotation import RotationStep, RotationTracker, nothing_estimated
 
 _T = TypeVar("_T")
-
-_DARK_LUMA = 60.0
-"""Below this mean level detectors miss faces between sparse frames; a lit kitchen lies above 80."""
-
-_FAST_SHARE_PER_S = 0.6
-"""Of the picture's width: a face crosses the picture in under two seconds."""
-
-_UNSURE_SCORE = 0.5
-"""A face that is small, turned or half hidden is found with less, and missed at the next look as likely as not."""
 
 _SLOW_EVERY_NS = 1_000_000_000
 """Between two runs of the slower detector: what it looks for stands still or is held for seconds."""
@@ -76,6 +69,11 @@ class DetectedBox(Protocol):
         """Which weights and settings of it."""
         ...
 
+    @property
+    def is_hint(self) -> bool:
+        """Counts only beside a find of the same thing at a look before or after."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class _Sight:
@@ -98,7 +96,7 @@ def look(
     path: Path | str,
     *,
     detector: FrameDetector | None,
-    detect_every: int = 6,
+    detect_every: int = 7,
     slow_detector: FrameDetector | None = None,
     private_intervals_ns: Iterable[tuple[int, int]] = (),
     lens: Lens | None = None,
@@ -107,10 +105,9 @@ def look(
     """Decode a video once and write down everything that needs pixels.
 
     The detector runs on the first and last frame of every stretch that is not private, after a scene cut, every
-    `detect_every` frames, and twice as often while the picture is dark or moves fast, or after the last look found more
-    than the one before it, or something that it was not sure of. `is_detected` says where. What is to be seen for less
-    than that between two looks can be missed. The slower detector runs at both ends and after cuts too, but only once a
-    second between.
+    `detect_every` frames, and twice as soon after a look that found more than the one before it. `is_detected` says
+    where. What is to be seen for less than that between two looks can be missed. The slower detector runs at both ends
+    and after cuts too, but only once a second between. Hints of the first are detections where `hints` confirms them.
 
     Frames in private time are decoded (later frames refer to them) but nothing is computed from them: quality 0,
     rotation 0 with 0 inliers, no detection, and no motion is measured across them.
@@ -118,7 +115,7 @@ def look(
     Args:
         path: the video file.
         detector: the privacy detector, or None to detect nothing.
-        detect_every: frames between detections in calm and bright pictures, at least 1.
+        detect_every: frames between detections, at least 1.
         slow_detector: one for what moves slowly and costs much to find, or None.
         private_intervals_ns: half-open [start, end) in session time.
         lens: the camera's; without it a 75 degree field of view without distortion is assumed.
@@ -151,7 +148,8 @@ def look(
                 is_start = False
             if progress is not None:
                 progress(current.frame_index + 1)
-    return rows.observations(), eyes.detections
+    seen = rows.observations()
+    return seen, sorted(eyes.detections + eyes.confirmed_hints(seen), key=lambda found: found.frame_index)
 
 
 @contextmanager
@@ -177,23 +175,21 @@ class _Watch:
     last_frame: int = 0
     last_ns: int = 0
     found: int = 0
-    is_unsure: bool = False
+    has_more: bool = False
 
-    def is_due(self, current: DecodedFrame, *, is_hard: bool) -> bool:
+    def is_due(self, current: DecodedFrame) -> bool:
         if self.is_slow:
             return current.pts_ns - self.last_ns >= _SLOW_EVERY_NS
-        stride = max(1, self.every_frames // 2) if is_hard or self.is_unsure else self.every_frames
+        # Of what has just come into view nobody knows yet how fast it moves.
+        stride = max(1, self.every_frames // 2) if self.has_more else self.every_frames
         return current.frame_index - self.last_frame >= stride
 
-    def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Iterator[Detection]:
+    def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Sequence[DetectedBox]:
         boxes = self.detector.detect(rgb)
         self.last_frame, self.last_ns = current.frame_index, current.pts_ns
-        # Of what has just come into view nobody knows yet how fast it moves.
-        self.is_unsure = len(boxes) > self.found or any(box.score < _UNSURE_SCORE for box in boxes)
-        self.found = len(boxes)
-        for box in boxes:
-            place = (box.kind, box.x, box.y, box.w, box.h, box.score)
-            yield Detection(current.frame_index, *place, box.model, box.model_version, self.is_slow)
+        before, self.found = self.found, sum(not box.is_hint for box in boxes)
+        self.has_more = self.found > before
+        return boxes
 
 
 @dataclass
@@ -203,8 +199,9 @@ class _Eyes:
     watches: Sequence[_Watch]
     lens: Lens | None
     detections: list[Detection] = field(default_factory=list)
+    _hints: list[Detection] = field(default_factory=list)
     _tracker: RotationTracker | None = None
-    _previous_ns: int = 0
+    _size_px: tuple[int, int] = (0, 0)
 
     def forget(self) -> None:
         if self._tracker is not None:
@@ -214,14 +211,12 @@ class _Eyes:
         luma = small_luma(current.frame)
         scale = luma.shape[1] / current.frame.width
         if self._tracker is None:
-            self._tracker = RotationTracker(self.lens or assumed_lens(current.frame.width, current.frame.height))
+            self._size_px = current.frame.width, current.frame.height
+            self._tracker = RotationTracker(self.lens or assumed_lens(*self._size_px))
         quality = measure_quality(luma)
         step = self._tracker.step(luma)
-        fast_px = _FAST_SHARE_PER_S * luma.shape[1] * (current.pts_ns - self._previous_ns) * 1e-9
-        self._previous_ns = current.pts_ns
-        is_hard = quality.luma_mean < _DARK_LUMA or step.motion_px > fast_px
         is_forced |= step.is_scene_cut
-        due = [watch for watch in self.watches if is_forced or watch.is_due(current, is_hard=is_hard)]
+        due = [watch for watch in self.watches if is_forced or watch.is_due(current)]
         self._detect(current, due)
         at_source = RotationStep(step.rotation_rad, step.inliers, step.motion_px / scale, step.is_scene_cut)
         return _Sight(quality, at_source, frozenset(watch.is_slow for watch in due))
@@ -230,7 +225,22 @@ class _Eyes:
         if due:
             rgb = np.asarray(current.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
             for watch in due:
-                self.detections += watch.run(current, rgb)
+                for box in watch.run(current, rgb):
+                    place = (box.kind, box.x, box.y, box.w, box.h, box.score)
+                    found = Detection(current.frame_index, *place, box.model, box.model_version, watch.is_slow)
+                    (self._hints if box.is_hint else self.detections).append(found)
+
+    def confirmed_hints(self, seen: FrameObservations) -> list[Detection]:
+        """Those of the first detector's; the slower one's finds lie too far apart to say anything of each other."""
+        if self._tracker is None:
+            return []
+        return confirmed(
+            [hint for hint in self._hints if not hint.is_slow],
+            [found for found in self.detections if not found.is_slow],
+            looked_at=np.flatnonzero(seen.is_detected),
+            pts_ns=seen.pts_ns,
+            camera=CameraPath.of(seen.rotation_rad, self._tracker.lens.scaled_to(*self._size_px)),
+        )
 
 
 class _Rows:

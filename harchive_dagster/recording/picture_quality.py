@@ -3,6 +3,7 @@ sessions here, the gates decide what is good enough.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +76,14 @@ def _obstructed_fraction(luma: NDArray[np.uint8]) -> float:
     tiles = averaged.reshape(_GRID, _CELLS, _GRID, _CELLS).swapaxes(1, 2)
     blocks = tiles.reshape(_GRID * _GRID, _CELLS * _CELLS)
     # Light falls off evenly under a palm: a plane is no texture.
-    row, column = np.divmod(np.arange(_CELLS * _CELLS), _CELLS)
-    plane = np.linalg.qr(np.column_stack([np.ones(len(row)), row, column]))[0].astype(np.float32)
+    plane = _planes()
     texture = (blocks - blocks @ plane @ plane.T).std(axis=1)
     is_flat = (blocks.mean(axis=1) < _DARK_MEAN) | (blocks.std(axis=1) < _UNIFORM_STD)
     return float(np.mean((texture < _TEXTURE_MIN) & is_flat))
+
+
+@cache
+def _planes() -> NDArray[np.float32]:
+    """An orthonormal basis [cells, 3] of all planes over a block's cells."""
+    row, column = np.divmod(np.arange(_CELLS * _CELLS), _CELLS)
+    return np.linalg.qr(np.column_stack([np.ones(len(row)), row, column]))[0].astype(np.float32)

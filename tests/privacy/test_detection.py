@@ -63,6 +63,15 @@ def test_the_same_picture_gives_the_same_boxes(detector, face_at):
     assert detector.detect(face_at()) == detector.detect(face_at())
 
 
+def test_whoever_asks_for_hints_gets_weak_boxes_marked_and_the_others_as_ever(detector, face_at):
+    picture = face_at(40, 30, face_px=75, width_px=320, height_px=256)
+    plain = detector.detect(picture)
+    hinting = CenterFaceDetector(input_width_px=320, input_height_px=256, hint_score=0.001).detect(picture)
+    assert [box for box in hinting if not box.is_hint] == plain
+    assert all(box.score < 0.2 for box in hinting if box.is_hint)
+    assert len(hinting) > len(plain) > 0
+
+
 def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatch, face_at):
     shapes = []
 

@@ -38,6 +38,11 @@ def by_track(redactions):
     return tracks
 
 
+def sighted(redactions):
+    """Tracks with a sighting; the others are of places that came back into view."""
+    return [track for track in by_track(redactions).values() if any(one.source == "detected" for one in track)]
+
+
 @st.composite
 def looks(draw):
     """A clip's detection stride, uneven frame times, camera motion, and detections anywhere, also over the border."""
@@ -89,7 +94,7 @@ def test_tracks_have_one_redaction_a_frame_and_no_holes(look):
 def test_tracks_reach_one_stride_over_both_ends_as_far_as_the_clip_goes(look):
     arguments, stride = look
     frame_count = len(arguments["pts_ns"])
-    for track in by_track(build_redactions(**arguments)).values():
+    for track in sighted(build_redactions(**arguments)):
         seen = [redaction.frame_index for redaction in track if redaction.source == "detected"]
         assert track[0].frame_index <= max(0, seen[0] - stride)
         assert track[-1].frame_index >= min(frame_count - 1, seen[-1] + stride)
@@ -108,7 +113,7 @@ def test_the_order_of_detections_does_not_matter(look, random):
 @given(looks())
 def test_frames_without_a_sighting_hide_at_least_what_was_seen_next_to_them(look):
     """A padded box contains the sighting it grew from, so something that stayed still is hidden."""
-    for track in by_track(build_redactions(**look[0])).values():
+    for track in sighted(build_redactions(**look[0])):
         first = next(redaction for redaction in track if redaction.source == "detected")
         for redaction in track[: track.index(first)]:
             assert redaction.x <= first.x + 1e-6
@@ -149,10 +154,20 @@ def test_a_sighting_long_after_is_a_new_track():
     assert set(by_track(redactions)) == {1, 2}
 
 
-def test_far_apart_things_are_two_tracks_unless_the_camera_moved_that_far():
-    apart = [detection(0, x=50), detection(6, x=400)]
-    assert len(by_track(build(apart))) == 2
-    assert len(by_track(build(apart, motion=50.0))) == 1
+def test_a_jump_that_nothing_explains_parts_a_track_and_one_that_goes_on_does_not():
+    assert len(by_track(build([detection(0, x=50), detection(6, x=250)], motion=50.0))) == 2
+    steady = [detection(frame, x=50 + 15 * frame) for frame in (0, 6, 12)]
+    assert len(by_track(build(steady, motion=50.0))) == 1
+
+
+def test_whoever_goes_while_somebody_else_comes_is_hidden_to_the_end():
+    goes = {frame: detection(frame, x=300 - 14 * frame) for frame in range(18)}
+    comes = {frame: detection(frame, x=500 + 3 * frame) for frame in range(15, 40)}
+    sightings = [goes[0], goes[6], goes[12], *(comes[frame] for frame in (18, 24, 30, 36))]
+    redactions = build(sightings, motion=60.0)
+    for truth in (goes, comes):
+        for frame, box in truth.items():
+            assert covered_fraction(box, [one for one in redactions if one.frame_index == frame]) > 0.99
 
 
 def test_different_kinds_are_never_one_track():
@@ -311,6 +326,23 @@ def test_a_still_thing_is_one_track_however_far_the_camera_turned_and_another_on
     assert len(by_track(build(still, **camera | {"motion": 0.0}))) == 1
     beside = [detection(24, x[24] - 20), detection(30, x[24] - 20)]
     assert len(by_track(build(beside, **camera | {"motion": 0.0}))) == 2
+
+
+def test_a_place_that_the_camera_turns_back_to_is_hidden_until_a_look_sees_nobody_there():
+    yaw_rad = 0.25 * (1 - np.cos(np.arange(101) * 2 * np.pi / 50))  # out of the picture around frames 25 and 75
+    x = 319.5 - 1000 * np.tan(yaw_rad)
+    redactions = build(
+        [detection(50, x[50] - 20)],
+        frame_count=101,
+        is_detected=np.isin(np.arange(101), [0, 20, 30, 50, 70, 80, 100]),
+        rotation_rad=np.column_stack([np.zeros(101), np.diff(yaw_rad, prepend=0), np.zeros(101)]),
+        lens=Lens("pinhole", 640, 360, 1000.0, 1000.0, 319.5, 179.5, (0.0,) * 5),
+    )
+    for frame in range(1, 100):
+        box = detection(frame, x[frame] - 20)
+        if box.x + box.w > 0:
+            assert covered_fraction(box, [one for one in redactions if one.frame_index == frame]) > 0.99
+    assert not {0, 24, 76, 100} & {one.frame_index for one in redactions}
 
 
 def test_where_both_ends_disagree_about_a_path_both_places_are_hidden():

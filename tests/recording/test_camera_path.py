@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from harchive_dagster.privacy.camera_path import CameraPath
+from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.lens import Lens
 
 FOCAL_PX, WIDTH, HEIGHT = 600.0, 1280, 720

@@ -45,7 +45,10 @@ class CameraPath:
 
     def carried(self, point_px: NDArray[np.float64], from_frame: int, to_frame: int) -> NDArray[np.float64]:
         """Where a far point [2] of one frame is in another; where it was, if that is no longer before the camera."""
-        ray = self.lens.rays(point_px[None])[0]
-        turned = self.first_from_frame[to_frame].T @ (self.first_from_frame[from_frame] @ ray)
-        there_px = self.lens.pixels(turned[None])[0]
+        there_px = self.way(point_px, from_frame, np.array([to_frame]))[0]
         return there_px if np.isfinite(there_px).all() else point_px
+
+    def way(self, point_px: NDArray[np.float64], from_frame: int, to_frames: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Where a far point [2] of one frame is in each of M others, [M, 2]; NaN where it is not before the camera."""
+        ray = self.first_from_frame[from_frame] @ self.lens.rays(point_px[None])[0]
+        return self.lens.pixels(ray @ self.first_from_frame[to_frames])
