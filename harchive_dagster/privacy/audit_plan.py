@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup
 
 _WHOLE_APART_NS = (800_000_000, 1_000_000_000)
-"""Whoever was overlooked for a second is met by a look at the whole picture. The distance is a matter of chance, so that
-looks fall between detection's frames. At detection's size each takes 55 ms: 2 ms a frame at 30 frames/s."""
+"""Whoever was overlooked for a second is met by a look at the whole picture. The distance is a matter of chance, so
+that looks fall between detection's frames. At detection's size each takes 55 ms: 2 ms a frame at 30 frames/s."""
 
 _LATEST_NS = 1_100_000_000
 """Where groups of a second were copied, the next look may wait as long for the group's second picture: to decode two is

@@ -83,8 +83,8 @@ class RenderReport:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What becomes of each group: `keys` are those of the groups to encode, None for groups to copy. Some groups are the
-    copied head of one of the recording's, and its encoded rest.
+    """What becomes of each group: `keys` are those of the groups to encode, None for groups to copy. Groups that were
+    cut in two stand there as a head, which is copied, and the rest.
     """
 
     source: Path
@@ -140,10 +140,11 @@ def render_anonymized(
     coded picture: display rotation is carried over as a display matrix, not applied.
 
     Groups of pictures that start with an IDR picture and hold nothing to hide are copied: their coded slices are the
-    source's. So are the pictures of other such groups before the first in which something is hidden. That takes an MP4 or MOV of progressive 8-bit 4:2:0 H.264 with one set of sequence parameters; everything
-    of other recordings is encoded. What is encoded is 8-bit: deeper sources are reduced. Its chroma becomes 4:2:0; only
-    odd sizes, which 4:2:0 H.264 cannot express, become 4:4:4. The same input gives the same bytes (same encoder build),
-    whatever could be taken over from an interrupted run or an earlier file.
+    source's. So are the pictures of other such groups before the first in which something is hidden, as far as nothing
+    behind is shown among them. That takes an MP4 or MOV of progressive 8-bit 4:2:0 H.264 with one set of sequence
+    parameters; everything of other recordings is encoded. What is encoded is 8-bit: deeper sources are reduced. Its
+    chroma becomes 4:2:0; only odd sizes, which 4:2:0 H.264 cannot express, become 4:4:4. The same input gives the same
+    bytes (same encoder build), whatever could be taken over from an interrupted run or an earlier file.
 
     Args:
         source: the recording.

@@ -127,6 +127,19 @@ def test_every_kind_of_recording_keeps_its_frames_times_and_looks(tmp_path, writ
     assert audit.report.is_clean
 
 
+def test_rgb_becomes_yuv_that_says_by_which_matrix(tmp_path, write_clip, face_at):
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    picture = face_at()
+    picture[150:250, 200:300] = (200, 30, 60)
+    write_clip(source, [picture] * 3, codec="libx264rgb", pix_fmt="bgr24", options={"crf": "0"})
+    before = next(iterate_frames(source)).frame
+    assert (before.format.is_rgb, int(before.colorspace)) == (True, 0)
+    render_anonymized(source, target, [])
+    after = next(iterate_frames(target)).frame
+    assert (after.format.name, int(after.colorspace), int(after.color_range)) == ("yuv420p", 1, 1)
+    assert after.to_ndarray(format="rgb24")[200, 250] == pytest.approx([200, 30, 60], abs=4)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -143,7 +156,7 @@ def test_what_cannot_be_cut_and_begins_with_something_to_hide_is_encoded_whole(
     assert (report.copied_fraction, report.whole_reencode_reason) == (0.0, reason)
 
 
-@pytest.mark.parametrize("first", range(20, 40))
+@pytest.mark.parametrize("first", [21, 22, 24, 29, 38, 39])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_the_pictures_of_a_group_before_the_first_to_hide_are_copied_if_none_is_shown_among_the_others(
     tmp_path, write_clip, face_at, first, b_frames
