@@ -17,7 +17,7 @@ from harchive_dagster.privacy.audit_plan import NEAR_PX, Area, Look, plan_looks
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.contact_sheet import RiskiestMoments
 from harchive_dagster.privacy.container_leaks import container_leaks
-from harchive_dagster.privacy.copied_groups import copy_differences, stray_units
+from harchive_dagster.privacy.copied_groups import prove_packets
 from harchive_dagster.privacy.detection import Box, Detector, intersection_over_union
 from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.picture_parts import rgb_of
@@ -25,7 +25,7 @@ from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction, covered_
 from harchive_dagster.privacy.rendering import RenderedGroup
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.decoding import DecodedFrame
-from harchive_dagster.recording.group_decoding import GroupPart, PacketTimes, iterate_groups
+from harchive_dagster.recording.group_decoding import GroupPart, iterate_groups
 
 if TYPE_CHECKING:
     import av
@@ -190,7 +190,8 @@ def audit_rendered(
         PrivacyError: NOT_ANONYMIZABLE when `groups` are not all frames, in order.
     """
     _check_groups(groups, rendered)
-    times = PacketTimes.of(rendered)
+    proof = prove_packets(source, rendered, groups)
+    times = proof.times
     looks = plan_looks(pts_ns, redactions, groups, motion_px=motion_px, seed=seed)
     search = _Search(eyes, looks, redactions)
     for decoded in iterate_groups(rendered, _parts(groups, looks), times):
@@ -207,8 +208,8 @@ def audit_rendered(
         residuals=search.residuals,
         suspects=search.suspects,
         has_audio=has_audio,
-        metadata_leaks=sorted([*leaks, *side_data, *stray_units(rendered)]),
-        copy_differences=[*_wrongly_copied(groups, redactions), *copy_differences(source, rendered, groups)],
+        metadata_leaks=sorted([*leaks, *side_data, *proof.stray_units]),
+        copy_differences=[*_wrongly_copied(groups, redactions), *proof.copy_differences],
         model_version=eyes.whole.version,
     )
     return Audit(report, search.moments, search.pictures)
