@@ -189,9 +189,9 @@ def audit_rendered(
         RecordingError: the rendered file cannot be decoded to its end.
         PrivacyError: NOT_ANONYMIZABLE when `groups` are not all frames, in order.
     """
-    _check_groups(groups, rendered)
     proof = prove_packets(source, rendered, groups)
     times = proof.times
+    _check_groups(groups, rendered, len(times.pts_ns))
     looks = plan_looks(pts_ns, redactions, groups, motion_px=motion_px, seed=seed)
     search = _Search(eyes, looks, redactions)
     for decoded in iterate_groups(rendered, _parts(groups, looks), times):
@@ -313,14 +313,14 @@ def _parts(groups: Sequence[RenderedGroup], looks: dict[int, list[Look]]) -> lis
     return parts
 
 
-def _check_groups(groups: Sequence[RenderedGroup], rendered: Path) -> None:
+def _check_groups(groups: Sequence[RenderedGroup], rendered: Path, frame_count: int) -> None:
     frame = 0
     for group in groups:
         if group.first_frame != frame or group.frame_count < 1:
             break
         frame += group.frame_count
     else:
-        if frame:
+        if frame >= frame_count:
             return
     raise PrivacyError(
         Reason.NOT_ANONYMIZABLE,

@@ -103,9 +103,9 @@ def plan_looks(
     """Looks by frame, denser around tracks.
 
     Whole pictures at detection's size at chance times, every 0.7 s on average (six at least; where groups were copied
-    about every second), and the first and the last one; in every second of them (every sixth of copied ones) a window at
-    full size, at a chance place. The surroundings of every track three frames from its ends on, and once every second
-    in between, where the camera moves fastest; and where its score is lowest.
+    about every second), and the first and the last one; in every second of them (every sixth of copied ones) a window
+    at full size, at a chance place. The surroundings of every track three frames from its ends on, and once every
+    second in between, where the camera moves fastest; and where its score is lowest.
 
     Args:
         pts_ns: int64 [N], N >= 1, session time of the frames.

@@ -217,6 +217,7 @@ def test_a_detector_that_fails_leaves_no_report(moving_face):
         ((RenderedGroup(0, 9, is_copied=False), RenderedGroup(10, 8, is_copied=False)), 9),
         ((RenderedGroup(1, 17, is_copied=False),), 0),
         ((RenderedGroup(0, 0, is_copied=False),), 0),
+        ((RenderedGroup(0, 9, is_copied=False),), 9),
     ],
 )
 def test_a_renderer_that_does_not_say_what_became_of_a_frame_is_not_believed(moving_face, groups, frame):
