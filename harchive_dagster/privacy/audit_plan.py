@@ -11,10 +11,10 @@ from harchive_dagster.privacy.detection import Rectangle
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup
 
-_WHOLE_APART_NS = (600_000_000, 800_000_000)
-"""Whoever was overlooked for a second is met by a look at the whole picture, for half a second by most. The distance is
-a matter of chance, so that looks fall between detection's frames. At detection's size each takes 55 ms: 2.6 ms a frame
-at 30 frames/s."""
+_WHOLE_APART_NS = (700_000_000, 900_000_000)
+"""Whoever was overlooked for a second is met by a look at the whole picture, for half a second three in five times. The
+distance is a matter of chance, so that looks fall between detection's frames. At detection's size each takes 55 ms:
+2.3 ms a frame at 30 frames/s."""
 
 _LATEST_NS = 1_100_000_000
 """Where groups of a second were copied, the next look may wait as long for the group's second picture: to decode two is
@@ -102,7 +102,7 @@ def plan_looks(
 ) -> dict[int, list[Look]]:
     """Looks by frame, denser around tracks.
 
-    Whole pictures at detection's size at chance times, every 0.7 s on average (six at least; where groups were copied
+    Whole pictures at detection's size at chance times, every 0.8 s on average (six at least; where groups were copied
     about every second), and the first and the last one; in every second of them (every sixth of copied ones) a window
     at full size, at a chance place. The surroundings of every track three frames from its ends on, and once every
     second in between, where the camera moves fastest; and where its score is lowest.
