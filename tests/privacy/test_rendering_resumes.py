@@ -37,7 +37,7 @@ def clip(tmp_path, write_clip, face_at):
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(rendering, "_PART_FRAMES", 20)
+    monkeypatch.setattr(rendering, "_PART_FRAMES", 15)
 
 
 @pytest.fixture
