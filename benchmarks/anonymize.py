@@ -4,9 +4,9 @@
 
 Clips are 1080p30 H.264 with a key frame every second and people at known places: one with a face in every group of
 pictures, one with faces in 15 % of the frames. deface sees the first seconds of the same files, for it needs a second
-or so a frame. Every row is a process of its own; its processor time, children's and start-up included, is what the
-system counted. Recall is judged on the written pictures by one rule for everybody: a face is hidden when less than a
-third of its fine detail is left.
+or so a frame; its rows say how many. Every row is a process of its own; its processor time, children's and start-up
+included, is what the system counted. Recall is judged on the written pictures by one rule for everybody: a face is
+hidden when less than a third of its fine detail is left. A last table has the worker-day by stage, in one process.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 
 from harchive_dagster.demo.planted_faces import KnownFace, planted_faces
 from harchive_dagster.privacy.anonymize import anonymize
-from harchive_dagster.privacy.audit import AuditEyes
-from harchive_dagster.privacy.centerface import CenterFaceDetector
+from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
+from harchive_dagster.privacy.audit_plan import NEAR_PX
+from harchive_dagster.privacy.contact_sheet import contact_sheet
 from harchive_dagster.privacy.detectors import DetectorChoice
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import render_anonymized
+from harchive_dagster.privacy.seeded_faces import seeded_recall
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.recording.decoding import iterate_frames
 from harchive_dagster.recording.look import FrameDetector, look
@@ -50,6 +52,7 @@ DEFACE = {
     "deface opencv 960x544": ("--backend", "opencv", "--scale", "960x544"),
     "deface opencv 640x384": ("--backend", "opencv", "--scale", "640x384"),
 }
+DETECTORS = DetectorChoice(has_centerface=True, has_text=False, cards=())
 BASELINE = "decode + x264 superfast"
 HIDING = "look + redact + render"
 WORKER_DAY = "look + redact + render + audit"
@@ -67,6 +70,7 @@ class Measured:
     cpu_s: float
     wall_s: float
     recall: dict[int, tuple[int, int]]  # hidden and all faces by lower edge of the band, where deface looked too
+    sample_s: float | None = None  # of the clip; None for all of it
 
     @property
     def cpu_ms(self) -> float:
@@ -82,8 +86,9 @@ class Measured:
     def line(self, baseline: "Measured", ours: "Measured") -> str:
         """The row as printed, with its cost against two others'."""
         shares = [f"{hidden}/{faces}" for hidden, faces in self.recall.values()]
+        name = self.name if self.sample_s is None else f"{self.name}, first {self.sample_s:g} s"
         return (
-            f"{self.name:32}{self.frames:7}{self.cpu_ms:9.1f}{1e3 * self.wall_s / self.frames:9.1f}"
+            f"{name:40}{self.frames:7}{self.cpu_ms:9.1f}{1e3 * self.wall_s / self.frames:9.1f}"
             f"{self.cpu_ms / baseline.cpu_ms:9.2f}{self.cpu_ms / ours.cpu_ms:9.2f}"
             + "".join(f"{s:>14}" for s in shares)
         )
@@ -99,7 +104,7 @@ def main(seconds: float, deface_s: float, seed: float) -> None:
             short = first_seconds(whole, deface_s)
             compared = truth[: round(deface_s * FPS)]
             rows = [run_part(part, whole, compared) for part in PARTS]
-            rows += [run_deface(tool, short, compared) for tool in DEFACE]
+            rows += [replace(run_deface(tool, short, compared), sample_s=deface_s) for tool in DEFACE]
             baseline, ours = (next(row for row in rows if row.name == part) for part in (BASELINE, HIDING))
             print(f"\n{name}, {whole.stat().st_size * 8e-6 / seconds:.1f} Mbit/s")
             heading = (
@@ -112,9 +117,10 @@ def main(seconds: float, deface_s: float, seed: float) -> None:
                 f"{SMALL_PX}-{LARGE_PX} px",
             )
             widths = (7, 9, 9, 9, 9, 14, 14)
-            print(" " * 32 + "".join(f"{title:>{width}}" for title, width in zip(heading, widths, strict=True)))
+            print(" " * 40 + "".join(f"{title:>{width}}" for title, width in zip(heading, widths, strict=True)))
             print("\n".join(row.line(baseline, ours) for row in rows))
             print(verdict(rows))
+            print(run_stages(whole))
             print(f"over the whole clip {HIDING} hides {said_of(hidden_faces(whole, written(whole, HIDING), truth))}")
 
 
@@ -177,6 +183,12 @@ def run_part(part: str, clip: Path, truth: Truth) -> Measured:
     """One of the pipeline's parts over a clip."""
     arguments = [sys.executable, __file__, "--part", part, str(clip), str(written(clip, part))]
     return _measured(part, arguments, clip, written(clip, part) if part in (HIDING, WORKER_DAY) else None, truth)
+
+
+def run_stages(clip: Path) -> str:
+    """Processor time of each stage of a worker-day, as a table."""
+    arguments = [sys.executable, __file__, "--stages", str(clip), str(written(clip, WORKER_DAY))]
+    return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def run_deface(name: str, clip: Path, truth: Truth) -> Measured:
@@ -261,7 +273,7 @@ def _looked_at(clip: Path, detector: FrameDetector | None) -> tuple[FrameObserva
 
 
 def _look_only(clip: Path, _: Path) -> None:
-    _looked_at(clip, CenterFaceDetector())
+    _looked_at(clip, DETECTORS.face_detectors(1920, 1080, has_hints=True))
 
 
 def _look_without_detector(clip: Path, _: Path) -> None:
@@ -269,14 +281,13 @@ def _look_without_detector(clip: Path, _: Path) -> None:
 
 
 def _hide(clip: Path, out: Path) -> None:
-    _, redactions = _looked_at(clip, CenterFaceDetector())
+    _, redactions = _looked_at(clip, DETECTORS.face_detectors(1920, 1080, has_hints=True))
     report = render_anonymized(clip, out, redactions, processes=1)
     print(f"{report.copied_fraction:.2f} of the frames copied", file=sys.stderr)
 
 
 def _worker_day(clip: Path, out: Path) -> None:
-    seen, redactions = _looked_at(clip, CenterFaceDetector())
-    choice = DetectorChoice.of(("centerface",))
+    seen, redactions = _looked_at(clip, DETECTORS.face_detectors(1920, 1080, has_hints=True))
     video = anonymize(
         clip,
         out.with_suffix(""),
@@ -284,8 +295,8 @@ def _worker_day(clip: Path, out: Path) -> None:
         redactions,
         seen.pts_ns,
         motion_px=seen.motion_px,
-        detector=choice.face_detectors(1920, 1080),
-        eyes=AuditEyes.for_picture(1920, 1080, choice),
+        detector=DETECTORS.face_detectors(1920, 1080),
+        eyes=AuditEyes.for_picture(1920, 1080, DETECTORS),
     )
     video.path.replace(out)
     print(
@@ -293,6 +304,29 @@ def _worker_day(clip: Path, out: Path) -> None:
         f"frames, seeded recall {video.seeded.large:.2f}",
         file=sys.stderr,
     )
+
+
+def _print_stages(clip: Path, out: Path) -> None:
+    ends: dict[str, float] = {"start of the process": time.process_time()}
+    detector, eyes = DETECTORS.face_detectors(1920, 1080), AuditEyes.for_picture(1920, 1080, DETECTORS)
+    detector.detect(np.zeros((1080, 1920, 3), np.uint8))
+    eyes.near.detect(np.zeros((NEAR_PX, NEAR_PX, 3), np.uint8))
+    ends["networks set up"] = time.process_time()
+    seen, redactions = _looked_at(clip, DETECTORS.face_detectors(1920, 1080, has_hints=True))
+    ends["look"] = time.process_time()
+    report = render_anonymized(clip, out, redactions, processes=1)
+    ends[f"rendering, {report.copied_fraction:.0%} copied"] = time.process_time()
+    audit = audit_rendered(
+        out, clip, seen.pts_ns, redactions, report.groups, motion_px=seen.motion_px, eyes=eyes, seed=0
+    )
+    ends[f"audit, {audit.report.audit_frames} frames searched"] = time.process_time()
+    seeded_recall(audit.pictures, detector, seed=0)
+    ends["planted faces"] = time.process_time()
+    contact_sheet(audit.moments)
+    ends["contact sheet"] = time.process_time()
+    print(f"{'stage':40}{'CPU s':>7}{'ms a frame':>12}")
+    for (name, end), begin in zip(ends.items(), [0.0, *ends.values()], strict=False):
+        print(f"{name:40}{end - begin:7.2f}{1e3 * (end - begin) / report.frame_count:12.2f}")
 
 
 PARTS: dict[str, Callable[[Path, Path], None]] = {
@@ -308,6 +342,8 @@ PARTS: dict[str, Callable[[Path, Path], None]] = {
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--part"]:
         PARTS[sys.argv[2]](Path(sys.argv[3]), Path(sys.argv[4]))
+    elif sys.argv[1:2] == ["--stages"]:
+        _print_stages(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         numbers = [float(argument) for argument in sys.argv[1:]]
         main(*(given or usual for given, usual in zip_longest(numbers, (60.0, 6.0, 1.0))))

@@ -17,14 +17,15 @@ from harchive_dagster.privacy.audit_plan import NEAR_PX, Area, Look, plan_looks
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.contact_sheet import RiskiestMoments
 from harchive_dagster.privacy.container_leaks import container_leaks
-from harchive_dagster.privacy.copied_groups import copy_differences, stray_units
+from harchive_dagster.privacy.copied_groups import prove_packets
 from harchive_dagster.privacy.detection import Box, Detector, intersection_over_union
 from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.picture_parts import rgb_of
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction, covered_fraction, detail_left, planes_of
 from harchive_dagster.privacy.rendering import RenderedGroup
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.decoding import DecodedFrame
-from harchive_dagster.recording.group_decoding import GroupPart, PacketTimes, iterate_groups
+from harchive_dagster.recording.group_decoding import GroupPart, iterate_groups
 
 if TYPE_CHECKING:
     import av
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 GATE_SCORE = 0.5
 """Whatever scores as much is a face, wherever it lies: so much as a stranger's `deface` would report at its usual
 threshold. Hidden heads score up to 0.37 and other things (a flower in the hair) up to 0.44."""
-
-LISTED_SCORE = 0.2
-"""As low as detection goes."""
 
 _MAX_DETAIL = 6.0
 """Grey levels of `detail_left`. At the renderer's quality hidden areas show at most 1.4 in pictures of 608x1080 and up,
@@ -45,8 +43,6 @@ _MIN_COVERED = 0.8
 box within a few per cent; a face that is a fifth uncovered shows an eye or the mouth."""
 
 _SAME_IOU = 0.3
-_LARGEST_INPUT_PX = (2560, 1920)
-"""A larger network input takes gigabytes."""
 
 _KEPT_PICTURES = 8
 _PLACES = 6
@@ -129,28 +125,34 @@ class AuditEyes:
     """The detectors that search.
 
     Attributes:
-        whole: for whole pictures; best at another operating point than the one that made the redactions.
-        overview: for whole pictures as they were detected in, oftener.
-        near: for the surroundings of a track.
+        whole: for whole pictures; the size is detection's, the frames are others.
+        window: for parts of pictures in full size: an operating point at which detection did not look.
+        near: for the surroundings of a track, in full size too.
         own_gates: by the name of an operator's model, the score at which what it finds outside the hidden area is a
             residual; on hidden area its finds are suspects, for nobody knows what it takes a hidden head for.
+        window_px: width and height of a window.
     """
 
     whole: Detector
-    overview: Detector
+    window: Detector
     near: Detector
     own_gates: Mapping[str, float] = field(default_factory=dict)
+    window_px: tuple[int, int] = (960, 540)
 
     @classmethod
     def for_picture(cls, width_px: int, height_px: int, choice: DetectorChoice) -> Self:
-        """CenterFace at full size (up to 2560x1920) and the operator's models; CenterFace for squares around tracks."""
-        longest, shortest = sorted((_padded(width_px), _padded(height_px)), reverse=True)
-        longest, shortest = min(longest, _LARGEST_INPUT_PX[0]), min(shortest, _LARGEST_INPUT_PX[1])
+        """CenterFace for all, and the operator's models for whole pictures.
+
+        Whole pictures and windows take inputs of one shape, so that the network is set up for it once, and may be
+        already: detection uses the same.
+        """
+        faces = CenterFaceDetector.for_picture(width_px, height_px)
         return cls(
-            choice.audit_detector(longest, shortest, score_threshold=LISTED_SCORE),
-            choice.face_detectors(width_px, height_px),
-            CenterFaceDetector(input_width_px=NEAR_PX, input_height_px=NEAR_PX, score_threshold=LISTED_SCORE),
+            choice.audit_detector(width_px, height_px),
+            faces,
+            CenterFaceDetector(input_width_px=NEAR_PX, input_height_px=NEAR_PX),
             {card.name: card.threshold for card in choice.cards},
+            faces.undiminished_px(width_px, height_px),
         )
 
 
@@ -187,8 +189,9 @@ def audit_rendered(
         RecordingError: the rendered file cannot be decoded to its end.
         PrivacyError: NOT_ANONYMIZABLE when `groups` are not all frames, in order.
     """
-    _check_groups(groups, rendered)
-    times = PacketTimes.of(rendered)
+    proof = prove_packets(source, rendered, groups)
+    times = proof.times
+    _check_groups(groups, rendered, len(times.pts_ns))
     looks = plan_looks(pts_ns, redactions, groups, motion_px=motion_px, seed=seed)
     search = _Search(eyes, looks, redactions)
     for decoded in iterate_groups(rendered, _parts(groups, looks), times):
@@ -205,8 +208,8 @@ def audit_rendered(
         residuals=search.residuals,
         suspects=search.suspects,
         has_audio=has_audio,
-        metadata_leaks=sorted([*leaks, *side_data, *stray_units(rendered)]),
-        copy_differences=[*_wrongly_copied(groups, redactions), *copy_differences(source, rendered, groups)],
+        metadata_leaks=sorted([*leaks, *side_data, *proof.stray_units]),
+        copy_differences=[*_wrongly_copied(groups, redactions), *proof.copy_differences],
         model_version=eyes.whole.version,
     )
     return Audit(report, search.moments, search.pictures)
@@ -230,9 +233,11 @@ class _Search:
         self._by_frame: dict[int, list[Redaction]] = defaultdict(list)
         for redaction in self.redactions:
             self._by_frame[redaction.frame_index].append(redaction)
-        whole = sorted(frame for frame, looks in self.looks.items() if any(look.near is None for look in looks))
-        spread = np.linspace(0, len(whole) - 1, min(_KEPT_PICTURES, len(whole))).astype(int)
-        self._kept = {whole[place] for place in spread}
+        private = {redaction.frame_index for redaction in self.redactions if redaction.kind == PRIVATE_KIND}
+        whole = [frame for frame, looks in self.looks.items() if any(look.is_whole for look in looks)]
+        shown = sorted(set(whole) - private)
+        spread = np.linspace(0, len(shown) - 1, min(_KEPT_PICTURES, len(shown))).astype(int)
+        self._kept = {shown[place] for place in spread}
 
     def see(self, decoded: DecodedFrame) -> None:
         index, frame = decoded.frame_index, decoded.frame
@@ -240,15 +245,26 @@ class _Search:
         here, looks = self._by_frame.get(index, []), self.looks.get(index, [])
         hidden = self._check_hidden(index, frame, here)
         self.searched += bool(looks)
-        if not looks or any(redaction.kind == PRIVATE_KIND for redaction in hidden):
+        if any(redaction.kind == PRIVATE_KIND for redaction in hidden):
             return
-        rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-        if index in self._kept:
-            self.pictures.append(rgb)
+        found: list[Box] = []
         for look in looks:
-            self.moments.add(index, look.why, look.risk, rgb, look.near, is_hit=False)
-        for box in self._found(rgb, looks):
-            self._judge(index, box, hidden, rgb)
+            detector, area = self._eye_for(look, frame)
+            rgb = rgb_of(frame, area)
+            if look.is_whole and index in self._kept:
+                self.pictures.append(rgb)
+            # A tile shows the searched part, all of it.
+            self.moments.add(index, look.why, look.risk, rgb, None, is_hit=False)
+            found += [_moved(box, area) for box in detector.detect(rgb)]
+        for box in _distinct(found):
+            self._judge(index, box, hidden, frame)
+
+    def _eye_for(self, look: Look, frame: "av.VideoFrame") -> tuple[Detector, Area]:
+        if look.near is not None:
+            return self.eyes.near, Area.around(look.near, frame.width, frame.height)
+        if look.window is not None:
+            return self.eyes.window, Area.window(look.window, self.eyes.window_px, frame.width, frame.height)
+        return self.eyes.whole, Area(0, 0, frame.width, frame.height)
 
     def _check_hidden(self, index: int, frame: "av.VideoFrame", redactions: list[Redaction]) -> list[Redaction]:
         """Lists redactions that are to be seen; returns those that are not."""
@@ -260,32 +276,28 @@ class _Search:
             if _MAX_DETAIL < detail < np.inf:
                 self.residuals.append(_finding(index, redaction, "not_hidden"))
                 why = f"not hidden, track {redaction.track_id}"
-                if self.moments.is_wanted(why, 2.0):
-                    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                    self.moments.add(index, why, 2.0, rgb, redaction, is_hit=True)
+                self._show(index, frame, why, 2.0, redaction, why)
         return [one for one, detail in zip(redactions, details, strict=True) if detail <= _MAX_DETAIL]
 
-    def _found(self, rgb: NDArray[np.uint8], looks: list[Look]) -> list[Box]:
-        if any(look.near is None and not look.is_overview for look in looks):
-            return self.eyes.whole.detect(rgb)
-        found = self.eyes.overview.detect(rgb) if any(look.is_overview for look in looks) else []
-        for look in looks:
-            if look.near is not None:
-                area = Area.around(look.near, rgb.shape[1], rgb.shape[0])
-                part = np.ascontiguousarray(rgb[area.y0 : area.y1, area.x0 : area.x1])
-                boxes = [_moved(box, area) for box in self.eyes.near.detect(part)]
-                found += [box for box in boxes if all(intersection_over_union(box, one) <= _SAME_IOU for one in found)]
-        return found
-
-    def _judge(self, index: int, box: Box, hidden: list[Redaction], rgb: NDArray[np.uint8]) -> None:
+    def _judge(self, index: int, box: Box, hidden: list[Redaction], frame: "av.VideoFrame") -> None:
         cause = "on_hidden" if covered_fraction(box, hidden) >= _MIN_COVERED else "uncovered"
         own_gate = self.eyes.own_gates.get(box.model)
         is_residual = box.score >= GATE_SCORE if own_gate is None else cause == "uncovered" and box.score >= own_gate
         (self.residuals if is_residual else self.suspects).append(_finding(index, box, cause))
         why = f"{box.kind} {box.score:.2f} {'found' if is_residual else 'suspected'}"
-        row, column = (int(at / length * _PLACES) for at, length in zip((box.y, box.x), rgb.shape, strict=False))
+        row, column = (
+            int(at / length * _PLACES) for at, length in zip((box.y, box.x), (frame.height, frame.width), strict=True)
+        )
         about = why if is_residual else f"suspected at {row}, {column}"
-        self.moments.add(index, why, (2.0 if is_residual else 1.0) + box.score, rgb, box, is_hit=True, about=about)
+        self._show(index, frame, why, (2.0 if is_residual else 1.0) + box.score, box, about)
+
+    def _show(
+        self, index: int, frame: "av.VideoFrame", why: str, risk: float, box: Box | Redaction, about: str
+    ) -> None:
+        if self.moments.is_wanted(about, risk):
+            area = Area.around(box, frame.width, frame.height)
+            at = replace(box, x=box.x - area.x0, y=box.y - area.y0)
+            self.moments.add(index, why, risk, rgb_of(frame, area), at, is_hit=True, about=about)
 
 
 def _parts(groups: Sequence[RenderedGroup], looks: dict[int, list[Look]]) -> list[GroupPart]:
@@ -301,14 +313,14 @@ def _parts(groups: Sequence[RenderedGroup], looks: dict[int, list[Look]]) -> lis
     return parts
 
 
-def _check_groups(groups: Sequence[RenderedGroup], rendered: Path) -> None:
+def _check_groups(groups: Sequence[RenderedGroup], rendered: Path, frame_count: int) -> None:
     frame = 0
     for group in groups:
         if group.first_frame != frame or group.frame_count < 1:
             break
         frame += group.frame_count
     else:
-        if frame:
+        if frame >= frame_count:
             return
     raise PrivacyError(
         Reason.NOT_ANONYMIZABLE,
@@ -338,5 +350,11 @@ def _moved(box: Box, area: Area) -> Box:
     return replace(box, x=box.x + area.x0, y=box.y + area.y0)
 
 
-def _padded(length_px: int) -> int:
-    return -(-length_px // 32) * 32  # CenterFace's step
+def _distinct(found: list[Box]) -> list[Box]:
+    """What several looks at one frame found, each thing once for each model, with its highest score."""
+    distinct: list[Box] = []
+    for box in sorted(found, key=lambda one: -one.score):
+        same = (one for one in distinct if one.model == box.model)
+        if all(intersection_over_union(box, one) <= _SAME_IOU for one in same):
+            distinct.append(box)
+    return distinct

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +11,22 @@ from harchive_dagster.privacy.detection import Rectangle
 from harchive_dagster.privacy.redaction import PRIVATE_KIND, Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup
 
-_WHOLE_EVERY_NS = 4_000_000_000
-"""A look at a whole 1080p picture at full size takes 250 to 300 ms: 2.3 ms a frame at 30 frames/s."""
+_WHOLE_APART_NS = (700_000_000, 900_000_000)
+"""Whoever was overlooked for a second is met by a look at the whole picture, for half a second three in five times. The
+distance is a matter of chance, so that looks fall between detection's frames. At detection's size each takes 55 ms:
+2.3 ms a frame at 30 frames/s."""
 
-_COPIED_SHARE = 3
-"""Every third of these looks is kept where groups were copied: nothing was found and nothing was changed there, and
-each takes decoding half a group besides."""
+_LATEST_NS = 1_100_000_000
+"""Where groups of a second were copied, the next look may wait as long for the group's second picture: to decode two is
+a tenth of the time of decoding half a group, and detection, which looks at key frames, has not seen the second."""
 
 _LEAST_WHOLE = 6
-"""A clip of seconds is looked at as often as one of 24 s."""
+"""A clip of seconds is looked at as often as one of six."""
 
-_OVERVIEW_EVERY_NS = 900_000_000
-"""Whoever was overlooked for a second is met by one of these looks. At detection's own size they take a quarter of the
-time of full size; and no multiple of detection's usual distance, so that they fall between its frames."""
+_WINDOW_EACH, _WINDOW_EACH_COPIED = 2, 6
+"""Every so many looks at a whole picture, a part of it as large as detection's input is looked at in full size: in an
+input of the same shape. One look at all of a 1080p picture in full size takes as long as four windows, at another
+network's session besides. Where groups were copied nothing was found and nothing was changed."""
 
 _NEAR_EVERY_NS = 1_000_000_000
 """Inside a track, one look at its surroundings."""
@@ -32,8 +34,8 @@ _NEAR_EVERY_NS = 1_000_000_000
 _BESIDE_ENDS = (-2, -1, 0)
 """Frames before a track's first one (and, mirrored, after its last): people report faces that slip through there."""
 
-NEAR_PX = 320
-"""Side of the surroundings that are looked at, at least. At full size they take 9 ms."""
+NEAR_PX = 256
+"""Side of the surroundings that are looked at, at least. At full size they take 6 ms."""
 
 _NEAR_SIZES = 2.5
 """And in sizes of what is hidden, so that an uncovered face beside it is seen whole."""
@@ -50,11 +52,20 @@ class Area:
 
     @classmethod
     def around(cls, box: Rectangle, width_px: int, height_px: int) -> "Area":
-        """The square around a box, cut at the picture's border; a single pixel where it lies outside."""
-        half = max(NEAR_PX, _NEAR_SIZES * max(box.w, box.h)) / 2
-        x, y = box.x + box.w / 2, box.y + box.h / 2
-        x0, y0 = int(np.clip(x - half, 0, width_px - 1)), int(np.clip(y - half, 0, height_px - 1))
-        return cls(x0, y0, int(np.clip(x + half, x0 + 1, width_px)), int(np.clip(y + half, y0 + 1, height_px)))
+        """The square around a box, moved into the picture: of one shape at the border, too, where a network would
+        have to be set up for each other one.
+        """
+        side = int(min(max(NEAR_PX, _NEAR_SIZES * max(box.w, box.h)), width_px, height_px))
+        x0 = int(np.clip(box.x + (box.w - side) / 2, 0, width_px - side))
+        y0 = int(np.clip(box.y + (box.h - side) / 2, 0, height_px - side))
+        return cls(x0, y0, x0 + side, y0 + side)
+
+    @classmethod
+    def window(cls, at: tuple[float, float], size_px: tuple[int, int], width_px: int, height_px: int) -> "Area":
+        """A part of a picture, of a size in pixels; `at` says where, 0 at the left or upper border, 1 at the other."""
+        width, height = min(size_px[0], width_px), min(size_px[1], height_px)
+        x0, y0 = round(at[0] * (width_px - width)), round(at[1] * (height_px - height))
+        return cls(x0, y0, x0 + width, y0 + height)
 
 
 @dataclass(frozen=True)
@@ -64,16 +75,21 @@ class Look:
     Attributes:
         frame_index: of the rendered file.
         why: in a few words, for the contact sheet.
-        near: the redaction whose surroundings are searched; None for the whole picture.
+        near: the redaction whose surroundings are searched; None for the whole picture or a window.
         risk: 0 to 1, how much a person would want to see it.
-        is_overview: the whole picture, at the size that detection uses.
+        window: where a part is searched at full size, as `Area.window` has it.
     """
 
     frame_index: int
     why: str
     near: Redaction | None
     risk: float
-    is_overview: bool = False
+    window: tuple[float, float] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """The whole picture is searched, at the size that detection uses."""
+        return self.near is None and self.window is None
 
 
 def plan_looks(
@@ -86,10 +102,10 @@ def plan_looks(
 ) -> dict[int, list[Look]]:
     """Looks by frame, denser around tracks.
 
-    Whole pictures at full size at chance times, one every four seconds (six at least, and a third as many where groups
-    were copied), and the first and the last one; at detection's size one every 0.9 s, copied or not. The surroundings
-    of every track three frames from its ends on, and once every second in between, where the camera moves fastest; and
-    where its score is lowest.
+    Whole pictures at detection's size at chance times, every 0.8 s on average (six at least; where groups were copied
+    about every second), and the first and the last one; in every second of them (every sixth of copied ones) a window
+    at full size, at a chance place. The surroundings of every track three frames from its ends on, and once every
+    second in between, where the camera moves fastest; and where its score is lowest.
 
     Args:
         pts_ns: int64 [N], N >= 1, session time of the frames.
@@ -99,10 +115,14 @@ def plan_looks(
         seed: the same seed gives the same looks.
     """
     looks: dict[int, list[Look]] = defaultdict(list)
-    for frame in _whole_frames(pts_ns, groups, seed):
+    random = np.random.default_rng(seed)
+    copied = _Copied.of(groups, len(pts_ns))
+    for number, frame in enumerate(_whole_frames(pts_ns, copied, random)):
         looks[frame].append(Look(frame, "chance", None, 0.0))
-    for frame in _overview_frames(pts_ns, seed):
-        looks[frame] = looks[frame] or [Look(frame, "overview", None, 0.0, is_overview=True)]
+        # Drawn beyond the borders and cut there: else the picture's rim would hardly ever be in a window.
+        x, y = np.clip(random.uniform(-0.5, 1.5, 2), 0.0, 1.0).tolist()
+        if number % (_WINDOW_EACH_COPIED if copied.is_copied[frame] else _WINDOW_EACH) == 0:
+            looks[frame].append(Look(frame, "full size", None, 0.0, (x, y)))
     tracks: dict[int, list[Redaction]] = defaultdict(list)
     for redaction in redactions:
         if redaction.kind != PRIVATE_KIND:
@@ -113,24 +133,38 @@ def plan_looks(
     return dict(looks)
 
 
-def _whole_frames(pts_ns: NDArray[np.int64], groups: Sequence[RenderedGroup], seed: int) -> Iterator[int]:
-    random = np.random.default_rng(seed)
-    is_copied = np.zeros(len(pts_ns), bool)
-    for group in groups:
-        is_copied[group.first_frame : group.first_frame + group.frame_count] = group.is_copied
-    count = max(_LEAST_WHOLE, int((pts_ns[-1] - pts_ns[0]) // _WHOLE_EVERY_NS))
-    edges = np.linspace(0, len(pts_ns), min(count, len(pts_ns)) + 1).astype(int)
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        frame = int(random.integers(start, stop))
-        if not is_copied[frame] or number % _COPIED_SHARE == 0:
-            yield frame
-    yield from {0, len(pts_ns) - 1}
+@dataclass(frozen=True, eq=False)
+class _Copied:
+    """Which frames were copied (bool [N]), and those that cost least: each copied group's second, which is decoded
+    soonest, and the last of all, which is looked at anyway.
+    """
+
+    is_copied: NDArray[np.bool_]
+    cheapest: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, groups: Sequence[RenderedGroup], frame_count: int) -> "_Copied":
+        is_copied = np.zeros(frame_count, bool)
+        for group in groups:
+            is_copied[group.first_frame : group.first_frame + group.frame_count] = group.is_copied
+        seconds = [group.first_frame + min(1, group.frame_count - 1) for group in groups if group.is_copied]
+        return cls(is_copied, np.array([*seconds, frame_count - 1], np.int64))
 
 
-def _overview_frames(pts_ns: NDArray[np.int64], seed: int) -> set[int]:
-    phase_ns = int(np.random.default_rng([seed, 1]).integers(_OVERVIEW_EVERY_NS))
-    times_ns = np.arange(int(pts_ns[0]) + phase_ns, int(pts_ns[-1]) + 1, _OVERVIEW_EVERY_NS)
-    return set(np.searchsorted(pts_ns, times_ns).tolist())
+def _whole_frames(pts_ns: NDArray[np.int64], copied: _Copied, random: np.random.Generator) -> Iterator[int]:
+    """Ascending, each once; the first and the last frame are among them."""
+    share = min(1.0, float(pts_ns[-1] - pts_ns[0]) / (_LEAST_WHOLE * _WHOLE_APART_NS[1]))
+    frame, last = 0, len(pts_ns) - 1
+    while frame < last:
+        yield frame
+        due_ns = int(pts_ns[frame] + share * random.uniform(*_WHOLE_APART_NS))
+        due = max(frame + 1, int(np.searchsorted(pts_ns, due_ns, side="right")) - 1)
+        if due < last and copied.is_copied[due]:
+            latest = int(np.searchsorted(pts_ns, pts_ns[frame] + int(share * _LATEST_NS), side="right")) - 1
+            reachable = copied.cheapest[: np.searchsorted(copied.cheapest, latest, side="right")]
+            due = int(reachable[-1]) if len(reachable) and reachable[-1] > frame else due
+        frame = due
+    yield last
 
 
 def _along(track: list[Redaction], pts_ns: NDArray[np.int64], motion_px: NDArray[np.float64]) -> Iterator[Look]:

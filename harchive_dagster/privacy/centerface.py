@@ -83,6 +83,12 @@ class CenterFaceDetector:
             return cls(input_width_px=1920, input_height_px=1088, hint_score=hint_score)
         return cls(hint_score=hint_score)
 
+    def undiminished_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Width and height of the part of a picture that fits the input in full size, in the picture's proportions."""
+        across, down = (self._short_px, self._long_px) if height_px > width_px else (self._long_px, self._short_px)
+        scale = min(1.0, across / width_px, down / height_px)
+        return max(1, round(scale * width_px)), max(1, round(scale * height_px))
+
     def detect(self, rgb: NDArray[np.uint8]) -> list[Box]:
         """Faces in one RGB picture.
 

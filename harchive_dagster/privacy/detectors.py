@@ -100,16 +100,14 @@ class DetectorChoice:
             told.append(f"{model.name} {model.version} ({card.kind}, {card.licence}, on {model.providers[0]})")
         return ", ".join(told)
 
-    def audit_detector(self, input_width_px: int, input_height_px: int, *, score_threshold: float) -> Detector:
-        """What looks at rendered pictures: CenterFace at a full size, and whatever else the operator brings.
+    def audit_detector(self, width_px: int, height_px: int) -> Detector:
+        """What looks at rendered pictures of this size: CenterFace, and whatever else the operator brings.
 
-        CenterFace is always among them, as a second opinion on a model that replaces it. The text detector is not:
-        at full size it takes more time than all other steps together.
+        CenterFace is always among them, as a second opinion on a model that replaces it. The text detector is not: it
+        takes more time than all other steps together.
         """
-        full = CenterFaceDetector(
-            input_width_px=input_width_px, input_height_px=input_height_px, score_threshold=score_threshold
-        )
-        return _together([full, *(_operator_model(card, _AUDIT_SHARE) for card in self.cards)])
+        faces = CenterFaceDetector.for_picture(width_px, height_px)
+        return _together([faces, *(_operator_model(card, _AUDIT_SHARE) for card in self.cards)])
 
 
 def _together(members: Sequence[Detector]) -> Detector:

@@ -17,7 +17,10 @@ from harchive_dagster.recording.decoding import iterate_frames
 if TYPE_CHECKING:
     import av
 
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+_LIMITED_RANGE, _FULL_RANGE = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
+
+_MATRIX_OF_RGB = 1  # AVCOL_SPC_BT709
+"""RGB has no matrix (its tag is 0, which says RGB): what it becomes does, and says so."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def picture_format(source: Path) -> PictureFormat:
             "color_primaries": int(frame.color_primaries),
             "color_trc": int(frame.color_trc),
             "colorspace": int(frame.colorspace),
-        },
+        }
+        | ({"color_range": _LIMITED_RANGE, "colorspace": _MATRIX_OF_RGB} if frame.format.is_rgb else {}),
         display_matrix=_display_matrix(frame),
     )
 
@@ -87,9 +91,11 @@ def encodable(frame: "av.VideoFrame", wanted: PictureFormat) -> "av.VideoFrame":
     """The frame in 8 planar bits, brightness unchanged; the frame itself where it is that already."""
     if frame.format.name == wanted.pixel_format:
         return frame
-    if frame.format.is_rgb:
-        return frame.reformat(format=wanted.pixel_format)
     color_range = wanted.color["color_range"]
+    if frame.format.is_rgb:
+        return frame.reformat(
+            format=wanted.pixel_format, dst_colorspace=wanted.color["colorspace"], dst_color_range=color_range
+        )
     return frame.reformat(format=wanted.pixel_format, src_color_range=color_range, dst_color_range=color_range)
 
 

@@ -6,7 +6,7 @@ Only packets are read. What becomes of a group is for `rendering` to decide.
 import hashlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _SHORTEST_GROUP_S = Fraction(1, 2)
 """Shorter ones are joined: every encoder starts anew with a key frame, which costs bytes."""
 
+_LEAST_PART = 2
+"""Frames."""
+
 _MOV = "mov"
 _PARTITIONS = range(2, 5)
 """Slices in parts, of a profile that no camera uses."""
@@ -51,13 +54,15 @@ _KEYFRAME_CLOSED = {"av1", "vp8", "vp9", "mjpeg", "prores", "ffv1"}
 
 @dataclass(frozen=True)
 class PictureGroup:
-    """Consecutive packets that decode without any other, and whose frames are shown before any later group's.
+    """Consecutive packets that decode without any later, and whose frames are shown before any later group's.
 
     Attributes:
         first_packet, packet_count: in the order of decoding.
         first_frame, frame_count: in the order of presentation; frames that an edit list hides do not count.
         is_closed: starts with a picture that a decoder can start at; False only for a recording's first group.
-        content: digest of the packets and their times.
+        content: digest of the packets and their times, also of those that it needs.
+        lead: packets before it that it needs for decoding, one for each frame; 0 but for the rest of a group that was
+            cut in two.
     """
 
     first_packet: int
@@ -66,6 +71,12 @@ class PictureGroup:
     frame_count: int
     is_closed: bool
     content: str
+    lead: int = 0
+
+    @property
+    def decoded_from(self) -> int:
+        """The first packet that a decoder needs."""
+        return self.first_packet - self.lead
 
     @property
     def packets(self) -> slice:
@@ -81,6 +92,20 @@ class PictureGroup:
     def hides_frames(self) -> bool:
         """Some of its packets are never shown: nobody has looked at them."""
         return self.frame_count < self.packet_count
+
+    def split(self, head: int) -> "tuple[PictureGroup, PictureGroup]":
+        """A closed group's first packets, which are its first frames, and the rest, which needs them."""
+        rest = replace(
+            self,
+            first_packet=self.first_packet + head,
+            packet_count=self.packet_count - head,
+            first_frame=self.first_frame + head,
+            frame_count=self.frame_count - head,
+            is_closed=False,
+            content=f"{self.content}+{head}",
+            lead=head,
+        )
+        return replace(self, packet_count=head, frame_count=head, content=f"{self.content}-{head}"), rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +140,20 @@ class GroupedVideo:
     keyframe_count: int
     record: AvcRecord | None
     copy_obstacle: str | None
+
+
+def longest_head(group: PictureGroup, packets: Packets, most: int) -> int:
+    """How many of a closed group's packets, `most` at most, are also its first frames and can do without the others.
+
+    Packets never need later ones; what is left has to be shown later too. Both parts have two frames at least (one key
+    frame after another must differ in an id that each encoder starts at zero); 0 where the group cannot be cut so.
+    """
+    pts = packets.pts[group.packets]
+    shown_later = np.minimum.accumulate(pts[::-1])[::-1]
+    shown_before = np.maximum.accumulate(pts)
+    cuts = np.flatnonzero(shown_before[:-1] < shown_later[1:]) + 1
+    cuts = cuts[(cuts >= _LEAST_PART) & (cuts <= min(most, group.packet_count - _LEAST_PART))]
+    return int(cuts[-1]) if len(cuts) and not group.hides_frames else 0
 
 
 def video_packets(container: "InputContainer", stream: "VideoStream", path: Path) -> "Iterator[av.Packet[Any]]":

@@ -13,7 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
@@ -32,11 +32,11 @@ from harchive_dagster.privacy.parts import (
     sweep_drafts,
 )
 from harchive_dagster.privacy.picture_format import PictureFormat, not_anonymizable, picture_format
-from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, group_pictures
+from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, group_pictures, longest_head
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.splicing import splice
 
-RENDERER_VERSION = "3"
+RENDERER_VERSION = "4"
 """Raised whenever the same input would give other bytes."""
 
 _PART_FRAMES = 300
@@ -83,7 +83,9 @@ class RenderReport:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What becomes of each group: `keys` are those of the groups to encode, None for groups to copy."""
+    """What becomes of each group: `keys` are those of the groups to encode, None for groups to copy. Groups that were
+    cut in two stand there as a head, which is copied, and the rest.
+    """
 
     source: Path
     grouped: GroupedVideo
@@ -115,7 +117,7 @@ class _Plan:
 
     def _task(self, batch: list[tuple[PictureGroup, str]]) -> tuple[EncodingTask, tuple[str, ...]]:
         groups, keys = tuple(group for group, _ in batch), tuple(key for _, key in batch)
-        first_pts = tuple(int(self.grouped.packets.pts[group.first_packet]) for group in groups)
+        first_pts = tuple(int(self.grouped.packets.pts[group.decoded_from]) for group in groups)
         hidden = {frame: self.by_frame[frame] for group in groups for frame in group.frames if frame in self.by_frame}
         return EncodingTask(self.source, self.picture, self.set_id, groups, first_pts, hidden, self.how), keys
 
@@ -138,10 +140,11 @@ def render_anonymized(
     coded picture: display rotation is carried over as a display matrix, not applied.
 
     Groups of pictures that start with an IDR picture and hold nothing to hide are copied: their coded slices are the
-    source's. That takes an MP4 or MOV of progressive 8-bit 4:2:0 H.264 with one set of sequence parameters; everything
-    of other recordings is encoded. What is encoded is 8-bit: deeper sources are reduced. Its chroma becomes 4:2:0; only
-    odd sizes, which 4:2:0 H.264 cannot express, become 4:4:4. The same input gives the same bytes (same encoder build),
-    whatever could be taken over from an interrupted run or an earlier file.
+    source's. So are the pictures of other such groups before the first in which something is hidden, as far as nothing
+    behind is shown among them. That takes an MP4 or MOV of progressive 8-bit 4:2:0 H.264 with one set of sequence
+    parameters; everything of other recordings is encoded. What is encoded is 8-bit: deeper sources are reduced. Its
+    chroma becomes 4:2:0; only odd sizes, which 4:2:0 H.264 cannot express, become 4:4:4. The same input gives the same
+    bytes (same encoder build), whatever could be taken over from an interrupted run or an earlier file.
 
     Args:
         source: the recording.
@@ -196,12 +199,23 @@ def _plan(source: Path, redactions: Sequence[Redaction], how: Hiding) -> _Plan:
     picture = picture_format(source)
     set_id = (grouped.record.free_id if grouped.record else None) or 0
     setup = f"{RENDERER_VERSION}|{encoder_setup()}|{set_id}|{picture}|{how}"
-    may_copy = grouped.record is not None
+    if grouped.record is not None:
+        parts = chain.from_iterable(_parts(group, grouped, by_frame) for group in grouped.groups)
+        grouped = replace(grouped, groups=tuple(parts))
     keys = tuple(
-        None if may_copy and _is_copyable(group, by_frame) else group_key(group, by_frame, setup)
+        None if grouped.record is not None and _is_copyable(group, by_frame) else group_key(group, by_frame, setup)
         for group in grouped.groups
     )
     return _Plan(source, grouped, picture, set_id, dict(by_frame), how, keys)
+
+
+def _parts(group: PictureGroup, grouped: GroupedVideo, by_frame: dict[int, list[Redaction]]) -> Sequence[PictureGroup]:
+    """The group, or a head of it that may be copied, and the rest."""
+    first_hidden = next((frame for frame in group.frames if frame in by_frame), None)
+    if first_hidden is None or not group.is_closed:
+        return [group]
+    head = longest_head(group, grouped.packets, first_hidden - group.first_frame)
+    return group.split(head) if head else [group]
 
 
 def _is_copyable(group: PictureGroup, by_frame: dict[int, list[Redaction]]) -> bool:

@@ -38,11 +38,19 @@ class PacketTimes:
         """
         with open_video(path) as container:
             stream = video_stream(container, path)
-            ticks = [packet.pts for packet in shown_packets(container, stream, path)]
-            known = sorted(tick for tick in ticks if tick is not None)
-            if not known or len(known) < len(ticks):
-                raise unreadable(path, f"has times for {len(known)} of its {len(ticks)} frames")
-            return cls(ticks_to_ns([tick - known[0] for tick in known], stream, path), known[0])
+            return cls.from_ticks([packet.pts for packet in shown_packets(container, stream, path)], stream, path)
+
+    @classmethod
+    def from_ticks(cls, ticks: Sequence[int | None], stream: "VideoStream", path: Path) -> "PacketTimes":
+        """Those of packets that were read already, in any order.
+
+        Raises:
+            RecordingError: there is none, or one has no time.
+        """
+        known = sorted(tick for tick in ticks if tick is not None)
+        if not known or len(known) < len(ticks):
+            raise unreadable(path, f"has times for {len(known)} of its {len(ticks)} frames")
+        return cls(ticks_to_ns([tick - known[0] for tick in known], stream, path), known[0])
 
 
 @dataclass(frozen=True)

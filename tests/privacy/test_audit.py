@@ -7,9 +7,11 @@ import pytest
 
 from harchive_dagster.errors import PrivacyError, RecordingError
 from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
+from harchive_dagster.privacy.audit_plan import Area
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.detectors import DetectorChoice
+from harchive_dagster.privacy.picture_parts import rgb_of
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup, render_anonymized
 from harchive_dagster.privacy.tracking import build_redactions
@@ -157,6 +159,39 @@ def test_private_time_is_neither_searched_nor_shown_nor_planted_into(tmp_path, m
     assert (eye.calls, found.pictures, found.moments.in_order()) == (0, [], [])
 
 
+def test_planted_into_is_what_is_not_private_however_little_that_is(tmp_path, moving_face):
+    source, _, _, pts_ns = moving_face
+    private = [Redaction(frame, 1, "private", 0, 0, 320, 256, "private_time", 1.0) for frame in range(FRAME_COUNT - 1)]
+    render_anonymized(source, tmp_path / "out.mp4", private)
+    (picture,) = full_audit(tmp_path / "out.mp4", pts_ns, private).pictures
+    assert picture.std() > 20
+
+
+def test_what_one_look_suspects_and_another_is_sure_of_counts_once_by_the_surer(moving_face):
+    _, rendered, redactions, pts_ns = moving_face
+    unsure = Box("face", 200.0, 150.0, 50.0, 60.0, 0.3)
+    eyes = AuditEyes(Sees(unsure), Sees(replace(unsure, x=202.0, score=0.8)), Sees())
+    groups = (RenderedGroup(0, FRAME_COUNT, is_copied=False),)
+    still = np.zeros(FRAME_COUNT)
+    report = audit_rendered(rendered, rendered, pts_ns, redactions, groups, motion_px=still, eyes=eyes, seed=0).report
+    assert report.residuals
+    assert {one.x for one in report.residuals} == {202.0}
+    assert not {one.frame_index for one in report.residuals} & {one.frame_index for one in report.suspects}
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "size"), [("yuv420p", (320, 256)), ("yuvj420p", (320, 256)), ("yuv444p", (161, 91))]
+)
+@pytest.mark.parametrize("area", [Area(11, 7, 60, 41), Area(0, 0, 64, 64), Area(5, 5, 6, 6)])
+def test_a_part_of_a_picture_has_the_colours_of_the_whole(tmp_path, write_clip, face_at, pix_fmt, size, area):
+    picture = face_at(x=0, y=0, width_px=size[0], height_px=size[1])
+    write_clip(tmp_path / "in.mp4", [picture], pix_fmt=pix_fmt)
+    frame = next(iterate_frames(tmp_path / "in.mp4")).frame
+    for one in (area, Area(0, 0, *size), Area(size[0] - 33, size[1] - 29, *size)):
+        whole = frame.to_ndarray(format="rgb24")[one.y0 : one.y1, one.x0 : one.x1]
+        assert np.abs(rgb_of(frame, one).astype(int) - whole).max() <= 1
+
+
 def test_the_riskiest_moments_say_why_they_are_shown(tmp_path, moving_face, other_detector):
     source, rendered, redactions, pts_ns = moving_face
     reasons = [one.why for one in full_audit(rendered, pts_ns, redactions).moments.in_order()]
@@ -182,6 +217,7 @@ def test_a_detector_that_fails_leaves_no_report(moving_face):
         ((RenderedGroup(0, 9, is_copied=False), RenderedGroup(10, 8, is_copied=False)), 9),
         ((RenderedGroup(1, 17, is_copied=False),), 0),
         ((RenderedGroup(0, 0, is_copied=False),), 0),
+        ((RenderedGroup(0, 9, is_copied=False),), 9),
     ],
 )
 def test_a_renderer_that_does_not_say_what_became_of_a_frame_is_not_believed(moving_face, groups, frame):

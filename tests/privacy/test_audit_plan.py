@@ -13,16 +13,18 @@ def track(frames, *, number=1, x=400.0, y=400.0, score=0.9, kind="face"):
 
 
 def plan(frame_count, redactions=(), *, groups=None, motion_px=None, fps=30, seed=0):
-    pts_ns = np.arange(frame_count, dtype=np.int64) * 1_000_000_000 // fps
+    pts_ns = (np.arange(frame_count) * 1e9 / fps).round().astype(np.int64)
     groups = groups or (RenderedGroup(0, frame_count, is_copied=False),)
     motion_px = np.zeros(frame_count) if motion_px is None else motion_px
     return plan_looks(pts_ns, redactions, groups, motion_px=motion_px, seed=seed)
 
 
 def whole(looks):
-    return sorted(
-        frame for frame, found in looks.items() if any(one.near is None and not one.is_overview for one in found)
-    )
+    return sorted(frame for frame, found in looks.items() if any(one.is_whole for one in found))
+
+
+def windows(looks):
+    return sorted(frame for frame, found in looks.items() if any(one.window for one in found))
 
 
 @pytest.mark.parametrize("frame_count", [1, 2, 5, 40])
@@ -32,28 +34,50 @@ def test_short_clips_are_looked_at_six_times_or_in_every_frame(frame_count):
     assert len(looks) >= min(6, frame_count)
 
 
-def test_whole_pictures_are_looked_at_every_four_seconds_at_times_that_chance_sets():
+def test_no_second_passes_without_a_look_at_the_whole_picture_at_times_that_chance_sets():
     frames = whole(plan(30 * 120))
-    assert 30 <= len(frames) <= 32
-    assert np.diff(frames).max() < 2 * 4 * 30
-    assert len(set(np.diff(frames))) > 20
+    assert np.diff(frames).max() <= 27
+    assert 142 <= len(frames) <= 162
+    assert len(set(np.diff(frames))) > 5
     assert frames == whole(plan(30 * 120))
     assert frames != whole(plan(30 * 120, seed=1))
 
 
-def test_no_second_passes_without_a_look_at_the_whole_picture_copied_or_not():
-    groups = (RenderedGroup(0, 900, is_copied=False), RenderedGroup(900, 900, is_copied=True))
-    looks = plan(1800, groups=groups)
-    frames = sorted(frame for frame, found in looks.items() if any(one.near is None for one in found))
-    assert np.diff(frames).max() <= 30
+@pytest.mark.parametrize("length", [30, 15, 45, 250])
+def test_copied_groups_are_looked_at_as_often_and_where_that_is_soon_at_their_second_picture(length):
+    groups = [RenderedGroup(first, length, is_copied=True) for first in range(0, 30 * length, length)]
+    frames = whole(plan(30 * length, groups=groups))
+    assert np.diff(frames).max() <= 33
+    seconds = [frame for frame in frames[1:-1] if frame % length == 1]
+    assert len(seconds) >= (len(frames) - 2 if length <= 30 else 29)
 
 
-def test_copied_groups_are_looked_at_a_third_as_often():
-    groups = (RenderedGroup(0, 3600, is_copied=False), RenderedGroup(3600, 3600, is_copied=True))
-    frames = whole(plan(7200, groups=groups))
-    encoded, copied = sum(frame < 3600 for frame in frames), sum(frame >= 3600 for frame in frames)
-    assert copied <= encoded / 3 + 2
-    assert copied >= 9
+@pytest.mark.parametrize("fps", [29.97, 30, 59.94, 10])
+def test_groups_of_about_a_second_are_decoded_no_farther_than_their_second_picture(fps):
+    length = round(fps)
+    groups = [RenderedGroup(first, length, is_copied=True) for first in range(0, 30 * length, length)]
+    frames = whole(plan(30 * length, groups=groups, fps=fps))
+    assert {frame % length for frame in frames[1:-1]} == {1}
+
+
+def test_windows_at_full_size_meet_every_part_of_the_picture_copied_groups_a_third_as_often():
+    groups = (RenderedGroup(0, 9000, is_copied=False), RenderedGroup(9000, 9000, is_copied=True))
+    looks = plan(18000, groups=groups)
+    frames = windows(looks)
+    encoded, copied = sum(frame < 9000 for frame in frames), sum(frame >= 9000 for frame in frames)
+    assert encoded == pytest.approx(9000 / 24 / 2, rel=0.1)
+    assert copied == pytest.approx(9000 / 24 / 6, rel=0.1)
+    met = np.zeros((1080, 1920), int)
+    for found in looks.values():
+        for area in [Area.window(one.window, (960, 540), 1920, 1080) for one in found if one.window]:
+            assert (area.x1 - area.x0, area.y1 - area.y0) == (960, 540)
+            met[area.y0 : area.y1, area.x0 : area.x1] += 1
+    assert met.min() > 0.04 * len(frames)
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0), (1.0, 1.0), (0.3, 0.8)])
+def test_a_window_on_a_picture_no_larger_than_it_is_the_picture(at):
+    assert Area.window(at, (960, 540), 640, 360) == Area(0, 0, 640, 360)
 
 
 def test_both_sides_of_both_ends_of_every_track_are_looked_at():
@@ -95,7 +119,9 @@ def test_private_time_is_no_track_and_motion_that_is_not_known_is_none():
 
 
 @pytest.mark.parametrize("at", [(-500.0, -500.0), (5000.0, 5000.0), (0.0, 700.0), (610.0, 300.0)])
-def test_surroundings_are_never_empty_and_never_leave_the_picture(at):
-    area = Area.around(track([0], x=at[0], y=at[1])[0], 640, 360)
-    assert 0 <= area.x0 < area.x1 <= 640
-    assert 0 <= area.y0 < area.y1 <= 360
+@pytest.mark.parametrize("size_px", [(640, 360), (200, 90)])
+def test_surroundings_are_squares_of_one_size_that_never_leave_the_picture(at, size_px):
+    area = Area.around(track([0], x=at[0], y=at[1])[0], *size_px)
+    assert 0 <= area.x0 < area.x1 <= size_px[0]
+    assert 0 <= area.y0 < area.y1 <= size_px[1]
+    assert area.x1 - area.x0 == area.y1 - area.y0 == min(256, *size_px)

@@ -6,7 +6,7 @@ import pytest
 
 from harchive_dagster.errors import RecordingError
 from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
-from harchive_dagster.privacy.copied_groups import copy_differences, stray_units
+from harchive_dagster.privacy.copied_groups import prove_packets
 from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup, render_anonymized
@@ -53,6 +53,14 @@ def pair(tmp_path_factory, write_clip, face_at):
     write_clip(folder / "in.mp4", pictures, b_frames=2, context={"gop_size": GROUP})
     copy_packets(folder / "in.mp4", folder / "out.mp4")
     return folder / "in.mp4", folder / "out.mp4"
+
+
+def copy_differences(source, rendered, groups):
+    return prove_packets(source, rendered, groups).copy_differences
+
+
+def stray_units(rendered):
+    return prove_packets(rendered, rendered, ()).stray_units
 
 
 def times_of(path):

@@ -54,7 +54,7 @@ def names(detector):
 def test_by_default_centerface_alone_looks_and_audits():
     choice = DetectorChoice.of(("centerface",))
     assert (names(choice.face_detectors(1920, 1080)), choice.slow_detectors()) == (["centerface"], None)
-    assert names(choice.audit_detector(1920, 1088, score_threshold=0.2)) == ["centerface"]
+    assert names(choice.audit_detector(1920, 1080)) == ["centerface"]
 
 
 def test_text_and_screens_are_looked_for_slowly_and_all_else_at_the_pace_of_faces(brought):
@@ -70,7 +70,7 @@ def test_text_and_screens_are_looked_for_slowly_and_all_else_at_the_pace_of_face
 def test_the_audit_asks_all_models_for_less_and_has_centerface_for_a_second_opinion(brought):
     choice = DetectorChoice.of((brought("faces", "face"), brought("phones", "screen")))
     assert names(choice.face_detectors(1920, 1080)) == ["faces"]
-    audit = choice.audit_detector(1920, 1088, score_threshold=0.2)
+    audit = choice.audit_detector(1920, 1080)
     assert names(audit) == ["centerface", "faces", "phones"]
     assert [member.share for member in audit.members[1:]] == [0.5, 0.5]
 

@@ -37,7 +37,7 @@ def clip(tmp_path, write_clip, face_at):
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(rendering, "_PART_FRAMES", 20)
+    monkeypatch.setattr(rendering, "_PART_FRAMES", 15)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_two_processes_write_the_bytes_of_one_and_tell_how_far_they_are(tmp_path
         clip, tmp_path / "two.mp4", MANY, processes=2, on_progress=lambda done, total: told.append((done, total))
     )
     assert two == alone
-    assert [done for done, _ in told] == [20, 40, 60, 80, 100, 120]
+    assert [done for done, _ in told] == [45, 60, 75, 90, 105, 120]
     assert {total for _, total in told} == {FRAMES}
     assert names_in(tmp_path) == ["in.mp4", "one.groups", "one.mp4", "two.groups", "two.mp4"]
 
@@ -76,7 +76,7 @@ def test_after_a_correction_only_the_groups_it_touches_are_encoded_again(tmp_pat
     report = render_anonymized(clip, after, corrected, earlier=earlier_file(tmp_path, "ses-1"), processes=1)
     assert report == render_anonymized(clip, fresh, corrected, processes=1)
     assert after.read_bytes() == fresh.read_bytes()
-    assert encoded_frames == [100, 40, 120]
+    assert encoded_frames == [75, 30, 90]
 
 
 def test_what_is_no_longer_hidden_is_copied_again(tmp_path, clip):
@@ -97,7 +97,7 @@ def test_an_earlier_file_that_is_not_what_was_written_is_left_aside(tmp_path, cl
     else:
         keys_path(before).write_text("{" if damage == "keys" else '{"sha256": 1, "groups": [3]}')
     render_anonymized(clip, after, MANY, earlier=before, processes=1)
-    assert encoded_frames == [100, 100]
+    assert encoded_frames == [75, 75]
 
 
 def test_an_earlier_file_is_found_by_its_session_and_no_other(tmp_path):
@@ -130,7 +130,7 @@ def test_an_interrupted_rendering_leaves_finished_parts_and_the_next_one_uses_th
     render_anonymized(clip, target, MANY, processes=processes)
     render_anonymized(clip, fresh, MANY, processes=1)
     assert target.read_bytes() == fresh.read_bytes()
-    assert encoded_frames[0] == encoded_frames[2] == 100 > encoded_frames[1]
+    assert encoded_frames[0] == encoded_frames[2] == 75 > encoded_frames[1]
     assert not parts_folder(target).exists()
 
 

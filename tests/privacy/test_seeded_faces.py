@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from harchive_dagster.errors import PrivacyError
+from harchive_dagster.errors import PrivacyError, SettingsError
+from harchive_dagster.privacy import seeded_faces
 from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.seeded_faces import SeededRecall, seeded_recall
 
@@ -69,8 +70,15 @@ def test_every_plant_changes_its_picture_and_is_as_dark_as_that():
 
 def test_a_large_picture_takes_several_faces_at_once():
     eye = Sees()
-    seeded_recall([np.full((1080, 1920, 3), 90, np.uint8)], eye, seed=0, plants=6, small_plants=2)
+    seeded_recall([np.full((1080, 1920, 3), 90, np.uint8)], eye, seed=0, plants=12, small_plants=4)
     assert len(eye.pictures) == 2
+
+
+def test_a_portrait_that_is_not_installed_is_an_error_and_no_recall(monkeypatch):
+    seeded_faces._portraits.cache_clear()
+    monkeypatch.setattr(seeded_faces, "bundled_file", lambda *_: None)
+    with pytest.raises(SettingsError, match=r"data/astronaut\.png of the 'skimage' distribution is not installed"):
+        seeded_recall([np.zeros((64, 64, 3), np.uint8)], Sees(), seed=0)
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(64, 48), (33, 200), (16, 16)])
