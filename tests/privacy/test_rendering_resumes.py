@@ -173,13 +173,16 @@ def test_a_process_that_is_killed_ends_the_rendering_with_an_error(
     assert not (tmp_path / "out.mp4").exists()
 
 
+# Where tests run in the background, SIGINT is ignored, Dagster makes SIGTERM the same, and both would be inherited.
 PROGRAM = """
+import signal
 import sys
 import time
 from pathlib import Path
 from harchive_dagster.privacy import rendering
 from harchive_dagster.privacy.redaction import Redaction
 
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 rendering._PART_FRAMES = 20
 hidden = [Redaction(f, 1, "face", 60.0, 40.0, 90.0, 110.0, "detected", 0.9) for f in range(0, int(sys.argv[3]), 3)]
 
