@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import os
 import re
 from fractions import Fraction
 
@@ -92,6 +93,45 @@ def test_a_page_that_is_somebody_elses_is_not_overwritten(clip, tmp_path):
     with pytest.raises(SettingsError, match="is no review page"):
         write_page(make_day(clip), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder.write_text("mine"), "cannot be read or written: Not a directory"),
+        (lambda folder: (folder / "index.html").mkdir(parents=True), "is no review page"),
+        (lambda folder: (folder.mkdir(), os.mkfifo(folder / "index.html")), "is no review page"),
+        (lambda folder: (folder.mkdir(), (folder / "media").write_text("mine")), "media is there already"),
+        (
+            lambda folder: (folder.mkdir(), (folder.parent / "lake").mkdir(), (folder / "media").symlink_to("../lake")),
+            "media is there already",
+        ),
+    ],
+    ids=["file", "folder of the page's name", "pipe of the page's name", "file of the media's name", "linked media"],
+)
+def test_a_folder_that_cannot_hold_the_page_is_a_clear_error_and_stays_as_it_is(clip, tmp_path, make, message):
+    make(tmp_path / "day")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match=message):
+        write_page(make_day(clip), tmp_path / "day")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [f"media/{VIDEO_NAME[:-4]}-0.jpg", ".index.html.draft"])
+def test_nothing_is_written_through_a_link(clip, tmp_path, name):
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / "day" / "media").mkdir(parents=True)
+    (tmp_path / "day" / name).symlink_to(tmp_path / "diary")
+    write_page(make_day(clip), tmp_path / "day")
+    assert (tmp_path / "diary").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_of_another_video_is_removed(clip, tmp_path):
+    left = tmp_path / "day" / "media" / f".{NAME}-fedcba9876543210.mp4.draft"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a video")
+    write_page(make_day(clip), tmp_path / "day")
+    assert not left.exists()
 
 
 def test_the_same_day_gives_the_same_page(clip, tmp_path):
