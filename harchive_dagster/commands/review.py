@@ -33,7 +33,9 @@ def review(day: datetime, worker: str, folder: Path | None, is_restricted: bool)
     pseudonyms = Pseudonymiser(pseudonym_key())
     worker_day = find_worker_day(lake, day.date(), worker, pseudonyms)
     view = view_of(lake, worker_day, pseudonyms, is_restricted=is_restricted)
-    page = write_page(view, folder or Path("var/review") / f"{view.collected_on}-{view.participant}")
+    # A name of its own, lest the page that may leave the house be replaced by the one that must not.
+    name = f"{view.collected_on}-{view.participant}{'-restricted' if is_restricted else ''}"
+    page = write_page(view, folder or Path("var/review") / name)
     click.echo(f"{len(view.sessions)} sessions to look at, {view.aside_count} set aside without a picture: open {page}")
 
 

@@ -153,7 +153,8 @@ def view_of(lake: Lake, worker_day: WorkerDay, pseudonyms: Pseudonymiser, *, is_
         is_restricted: say ids, free words and the details of quarantine as well.
 
     Raises:
-        LakeError: its stages were not run for what arrived last, or a rendered file is missing.
+        LakeError: its stages were not run for what arrived last or since a consent was withdrawn, with another key
+            than this, or a rendered file is missing.
     """
     require_same_arrival(lake, worker_day, _LAST_STAGE)
     tables = {name: lake.read_worker_day(contract, worker_day) for name, contract in _TABLES.items()}
@@ -163,6 +164,8 @@ def view_of(lake: Lake, worker_day: WorkerDay, pseudonyms: Pseudonymiser, *, is_
     sessions = {row["session_id"]: row for row in lake.read_worker_day(schemas.SESSIONS, worker_day).to_pylist()}
     rendered = {row["session_id"]: row for row in tables["anonymized_videos"].to_pylist()}
     shown = [session_id for session_id in standing_ids(lake, worker_day, _LAST_OF_PICTURES) if session_id in rendered]
+    _require_same_key(sessions.values(), pseudonyms.participant(worker_day.worker_id))
+    _require_consents(lake, worker_day, {sessions[session_id]["consent_id"] for session_id in shown})
     views = [reader.session(sessions[session_id], rendered[session_id]) for session_id in shown]
     return DayView(
         collected_on=worker_day.collected_on,
@@ -171,6 +174,27 @@ def view_of(lake: Lake, worker_day: WorkerDay, pseudonyms: Pseudonymiser, *, is_
         sessions=tuple(sorted(views, key=lambda view: view.name)),
         asides=reader.asides({row.session_id for row in found} - set(shown)),
     )
+
+
+def _require_same_key(sessions: Collection[Mapping[str, Any]], participant: str) -> None:
+    if any(row["participant_id"] != participant for row in sessions):
+        raise LakeError(
+            "HARCHIVE_PSEUDONYM_KEY is not the key that this worker-day was taken in with.",
+            consequence="No page was written: its names would be nobody's, and no episode would be found.",
+            mend="Set the key that the pipeline runs with.",
+        )
+
+
+def _require_consents(lake: Lake, worker_day: WorkerDay, consent_ids: Collection[str]) -> None:
+    """A run that fails after a withdrawal leaves the worker-day's rows as they were."""
+    records = lake.read_columns(ledgers.CONSENTS, ["consent_id", "withdrawn_at_utc"]).to_pylist()
+    withdrawn = sorted(one["consent_id"] for one in records if one["withdrawn_at_utc"] is not None)
+    if found := [consent_id for consent_id in withdrawn if consent_id in consent_ids]:
+        raise LakeError(
+            f"Consent {found[0]} was withdrawn, and {worker_day} was not run since.",
+            consequence="No page was written; an older one still shows the recording.",
+            mend="Remove that one, and run the worker-day again.",
+        )
 
 
 @dataclass(frozen=True)

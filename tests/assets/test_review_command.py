@@ -148,6 +148,18 @@ def test_a_worker_day_of_two_versions_of_its_upload_is_not_shown(house: Any, mon
         CliRunner().invoke(cli, ["review", "2026-03-02", "worker-01"], catch_exceptions=False)
 
 
+def test_a_restricted_page_does_not_take_the_place_of_one_that_may_be_shown(run: Any, materialized: Any) -> None:
+    place = f"var/review/2026-03-02-{materialized.house.pseudonyms.participant('worker-01')}"
+    assert f"open {place}-restricted/index.html" in run("2026-03-02", "worker-01", "--restricted").output
+    assert not Path(place).exists()
+
+
+def test_another_key_than_the_pipelines_is_a_clear_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", "a key of somebody else's")
+    with pytest.raises(LakeError, match="is not the key that this worker-day was taken in with"):
+        run("2026-03-02", "worker-01")
+
+
 def test_a_page_is_not_written_into_the_lake(run: Any, materialized: Any) -> None:
     published = materialized.house.lake.root / "published"
     with pytest.raises(SettingsError, match=r"is inside the lake"):
@@ -173,6 +185,9 @@ def test_a_page_written_after_a_withdrawal_or_a_deletion_shows_nothing_any_more(
     assert file_count > 4
     (consent,) = (house.landing.uploads / "consents").glob("*.json")
     consent.write_text(json.dumps(json.loads(consent.read_text()) | {"withdrawn_at": "2026-03-03T10:00:00+05:30"}))
+    assert house.overview().success
+    with pytest.raises(LakeError, match=r"was withdrawn, and 2026-03-02\|worker-01 was not run since"):
+        write()
     assert house.run().success
     said, file_count = write()
     assert said.startswith("0 sessions")
@@ -193,8 +208,8 @@ def test_a_worker_day_without_one_readable_manifest_has_a_page(
     monkeypatch.setenv("HARCHIVE_LAKE", str(house.lake.root))
     monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", house.pseudonyms.key.decode())
     command = ["review", "2026-03-02", "worker-01", "--to", str(tmp_path / "page")]
-    assert CliRunner().invoke(cli, command, catch_exceptions=False).output.startswith(
-        "0 sessions to look at, 1 set aside"
+    assert (
+        CliRunner().invoke(cli, command, catch_exceptions=False).output.startswith("0 sessions to look at, 1 set aside")
     )
     assert house.pseudonyms.session("s-one") in (tmp_path / "page" / "index.html").read_text()
 

@@ -237,9 +237,7 @@ def test_a_span_is_seen_however_short_it_is_and_wherever_it_lies(browser: Page, 
 
 
 @pytest.mark.parametrize("width_px", [320, 768])
-def test_a_narrow_window_is_scrolled_down_only_and_every_button_is_in_it(
-    page: Path, tmp_path: Path, width_px: int
-):
+def test_a_narrow_window_is_scrolled_down_only_and_every_button_is_in_it(page: Path, tmp_path: Path, width_px: int):
     aside = Aside(f"{NAME} (ses-1)", "uploads", "checksum_mismatch", "a file differs", "upload again", "0f" * 200)
     day = make_day(page.parent.parent / "clip.mp4", LANES, asides=(aside,), session_id="ses-1")
     with Page(tmp_path / "profile", width_px=width_px, height_px=700) as narrow:
