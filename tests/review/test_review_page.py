@@ -4,6 +4,7 @@ import os
 import re
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -39,6 +40,34 @@ def test_long_recordings_have_more_pictures_and_not_without_end(tmp_path):
     long = make_clip(tmp_path / "long.mp4", count=1000, fps=Fraction(1), width_px=64, height_px=48)
     assert len(thumbnails(long, 1000 * 10**9)) == 128
     assert len(thumbnails(make_clip(tmp_path / "one.mp4", count=1), frame_ns(1))) >= 1
+
+
+class Counting:
+    """A container that counts what is decoded of it."""
+
+    def __init__(self, container):
+        self.container, self.count = container, 0
+        self.streams, self.seek = container.streams, container.seek
+
+    def decode(self, stream):
+        for frame in self.container.decode(stream):
+            self.count += 1
+            yield frame
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.container.close()
+
+
+@pytest.mark.parametrize(("gop", "most"), [(FRAMES, FRAMES), (10, 100)])
+def test_no_picture_is_decoded_twice_and_few_where_keyframes_are_near(tmp_path, monkeypatch, gop, most):
+    clip = make_clip(tmp_path / "clip.mp4", gop=gop)
+    counting = Counting(av.open(clip))
+    monkeypatch.setattr(av, "open", lambda _: counting)
+    assert len(thumbnails(clip, frame_ns(FRAMES))) == 16
+    assert counting.count <= most
 
 
 @pytest.mark.parametrize(
