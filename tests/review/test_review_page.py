@@ -3,6 +3,7 @@ import hashlib
 import os
 import re
 from fractions import Fraction
+from importlib.resources import files
 
 import av
 import cv2
@@ -87,6 +88,33 @@ def test_a_damaged_video_is_a_clear_error(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"not a video" * 100)
     with pytest.raises(LakeError, match=r"clip\.mp4 cannot be decoded"):
         thumbnails(tmp_path / "clip.mp4", 10**9)
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb, as WCAG 2.2 has it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    share = np.array([int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)])
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+
+
+def contrast(one, other):
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_word_can_be_read_in_light_and_dark_and_on_every_label():
+    style = files("harchive_dagster.review").joinpath("page.css").read_text()
+    schemes = [dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root {([^}]+)}", style)]
+    light, dark = schemes[:2]
+    for scheme in (light, dark):
+        for ground in ("paper", "panel"):
+            for word in ("ink", "dim", "link", "seen", "felt"):
+                assert contrast(scheme[word], scheme[ground]) >= 4.5, (word, ground, scheme)
+        assert contrast(scheme["flag"], scheme["paper"]) >= 3
+    (letters,) = re.findall(r"\.span text { fill: (#[0-9a-f]+)", style)
+    fills = re.findall(r"--fill: (#[0-9a-f]+)", style)
+    assert len(fills) == 10
+    assert min(contrast(letters, fill) for fill in fills) >= 7
 
 
 def test_only_its_own_script_and_style_may_run_and_nothing_is_fetched(clip, tmp_path):
