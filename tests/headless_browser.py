@@ -118,6 +118,10 @@ class Page:
         """Ask for a dark or a light page."""
         self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
+    def print_like(self) -> None:
+        """Lay the page out as for paper, until something else is preferred."""
+        self._ask("Emulation.setEmulatedMedia", media="print")
+
     def screenshot(self) -> bytes:
         """What is seen, as PNG."""
         return base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])

@@ -27,10 +27,13 @@ def make_clip(
     rotation: int = 0,
     width_px: int = 320,
     height_px: int = 180,
+    gop: int = 60,
 ) -> Path:
     """Write an H.264 clip that grows brighter from picture to picture, its upper left quarter red."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "60", "threads": "1"})
+        stream = container.add_stream(
+            "libx264", rate=fps, options={"preset": "ultrafast", "g": str(gop), "threads": "1"}
+        )
         stream.width, stream.height, stream.pix_fmt = width_px, height_px, "yuv420p"
         if rotation:
             stream.set_display_rotation(rotation)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harchive_dagster.errors import SettingsError
 from harchive_dagster.settings import Settings
 
 
@@ -27,8 +28,21 @@ def review(day: datetime, worker: str, folder: Path | None, is_restricted: bool)
     from harchive_dagster.settings import pseudonym_key
 
     lake = Lake(Settings.from_environment().lake)
+    if folder is not None:
+        _require_outside(folder, lake.root)
     pseudonyms = Pseudonymiser(pseudonym_key())
     worker_day = find_worker_day(lake, day.date(), worker, pseudonyms)
     view = view_of(lake, worker_day, pseudonyms, is_restricted=is_restricted)
-    page = write_page(view, folder or Path("var/review") / f"{view.collected_on}-{view.participant}")
+    # A name of its own, lest the page that may leave the house be replaced by the one that must not.
+    name = f"{view.collected_on}-{view.participant}{'-restricted' if is_restricted else ''}"
+    page = write_page(view, folder or Path("var/review") / name)
     click.echo(f"{len(view.sessions)} sessions to look at, {view.aside_count} set aside without a picture: open {page}")
+
+
+def _require_outside(folder: Path, lake: Path) -> None:
+    if folder.resolve().is_relative_to(lake.resolve()):
+        raise SettingsError(
+            f"{str(folder)!a} is inside the lake {lake}.",
+            consequence="No page was written: a lab would see what is not published.",
+            mend="Name a folder elsewhere with --to.",
+        )

@@ -3,7 +3,7 @@
 Under pseudonyms and in the taxonomy's words unless asked otherwise. How it looks is in `page` and its template.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harchive_dagster.delivery.publishing import media_uri, participant_day_key
 from harchive_dagster.errors import LakeError
 from harchive_dagster.labels.task_catalog import Task, load_task_catalog
-from harchive_dagster.lake import rows, schemas
+from harchive_dagster.lake import ledgers, rows, schemas
 from harchive_dagster.lake.contract import RESTRICTED
 from harchive_dagster.lake.quarantine import SetAside, set_aside
 from harchive_dagster.lake.standing import require_same_arrival, standing_ids
@@ -129,12 +130,13 @@ def find_worker_day(lake: Lake, collected_on: date, worker: str, pseudonyms: Pse
     Raises:
         LakeError: nothing of that worker was taken in on that day.
     """
-    known = lake.read(schemas.SESSIONS, {"collected_on": collected_on}).column("worker_id").unique().to_pylist()
+    # Not by `sessions`: it lacks those whose manifest cannot be read, and whoever had an upload deleted is out of it.
+    known = lake.read(ledgers.ARRIVALS, {"collected_on": collected_on}).column("worker_id").to_pylist()
     named = {pseudonyms.participant(worker_id): worker_id for worker_id in known} | {one: one for one in known}
     if worker not in named:
         others = f"that day's workers are {', '.join(sorted(known)[:10])}" if known else "nobody's is from that day"
         raise LakeError(
-            f"The lake holds no session of {worker!a} on {collected_on} ({others}).",
+            f"The lake in {lake.root} holds no session of {worker!a} on {collected_on} ({others}).",
             consequence="No page was written.",
             mend="Give the worker's id or pseudonym, and the local day of the recordings.",
         )
@@ -151,22 +153,48 @@ def view_of(lake: Lake, worker_day: WorkerDay, pseudonyms: Pseudonymiser, *, is_
         is_restricted: say ids, free words and the details of quarantine as well.
 
     Raises:
-        LakeError: its stages were not run for what arrived last, or a rendered file is missing.
+        LakeError: its stages were not run for what arrived last or since a consent was withdrawn, with another key
+            than this, or a rendered file is missing.
     """
     require_same_arrival(lake, worker_day, _LAST_STAGE)
     tables = {name: lake.read_worker_day(contract, worker_day) for name, contract in _TABLES.items()}
-    reader = _Reader(lake, worker_day, pseudonyms, tables, is_restricted)
+    episodes = lake.read(schemas.EPISODES, participant_day_key(worker_day, pseudonyms))
+    found = set_aside(lake, day=worker_day.collected_on, worker_id=worker_day.worker_id)
+    reader = _Reader(lake, worker_day, pseudonyms, tables, episodes, found, is_restricted)
     sessions = {row["session_id"]: row for row in lake.read_worker_day(schemas.SESSIONS, worker_day).to_pylist()}
     rendered = {row["session_id"]: row for row in tables["anonymized_videos"].to_pylist()}
     shown = [session_id for session_id in standing_ids(lake, worker_day, _LAST_OF_PICTURES) if session_id in rendered]
+    _require_same_key(sessions.values(), pseudonyms.participant(worker_day.worker_id))
+    _require_consents(lake, worker_day, {sessions[session_id]["consent_id"] for session_id in shown})
     views = [reader.session(sessions[session_id], rendered[session_id]) for session_id in shown]
     return DayView(
         collected_on=worker_day.collected_on,
         participant=pseudonyms.participant(worker_day.worker_id),
         worker_id=worker_day.worker_id if is_restricted else None,
         sessions=tuple(sorted(views, key=lambda view: view.name)),
-        asides=tuple(aside for session_id, aside in reader.asides() if session_id not in shown),
+        asides=reader.asides({row.session_id for row in found} - set(shown)),
     )
+
+
+def _require_same_key(sessions: Collection[Mapping[str, Any]], participant: str) -> None:
+    if any(row["participant_id"] != participant for row in sessions):
+        raise LakeError(
+            "HARCHIVE_PSEUDONYM_KEY is not the key that this worker-day was taken in with.",
+            consequence="No page was written: its names would be nobody's, and no episode would be found.",
+            mend="Set the key that the pipeline runs with.",
+        )
+
+
+def _require_consents(lake: Lake, worker_day: WorkerDay, consent_ids: Collection[str]) -> None:
+    """A run that fails after a withdrawal leaves the worker-day's rows as they were."""
+    records = lake.read_columns(ledgers.CONSENTS, ["consent_id", "withdrawn_at_utc"]).to_pylist()
+    withdrawn = sorted(one["consent_id"] for one in records if one["withdrawn_at_utc"] is not None)
+    if found := [consent_id for consent_id in withdrawn if consent_id in consent_ids]:
+        raise LakeError(
+            f"Consent {found[0]} was withdrawn, and {worker_day} was not run since.",
+            consequence="No page was written; an older one still shows the recording.",
+            mend="Remove that one, and run the worker-day again.",
+        )
 
 
 @dataclass(frozen=True)
@@ -175,11 +203,13 @@ class _Reader:
     worker_day: WorkerDay
     pseudonyms: Pseudonymiser
     tables: Mapping[str, pa.Table]
+    episodes: pa.Table
+    found_aside: Sequence[SetAside]
     is_restricted: bool
 
-    def asides(self) -> list[tuple[str, Aside]]:
-        found = set_aside(self.lake, day=self.worker_day.collected_on, worker_id=self.worker_day.worker_id)
-        return sorted(((row.session_id, self._aside(row)) for row in found), key=lambda one: one[1].session)
+    def asides(self, session_ids: Collection[str]) -> tuple[Aside, ...]:
+        mine = (self._aside(row) for row in self.found_aside if row.session_id in session_ids)
+        return tuple(sorted(mine, key=lambda aside: aside.session))
 
     def _aside(self, row: SetAside) -> Aside:
         session = self.pseudonyms.session(row.session_id)
@@ -197,7 +227,8 @@ class _Reader:
         mine = {name: rows.of_session(table, session_id) for name, table in self.tables.items()}
         frames = {name: mine["frames"].column(name).to_numpy() for name in _MEASURES}
         hidden = session_lanes.hidden_frames(mine["redactions"])
-        synced = public_motion(mine["synced_frames"], frames["pts_ns"], end_ns, hidden.get(PRIVATE_KIND))
+        private = hidden.get(PRIVATE_KIND, np.empty(0, dtype=np.int64))
+        synced = public_motion(mine["synced_frames"], frames["pts_ns"], end_ns, private)
         steps_ns = np.diff(frames["pts_ns"])
         return SessionView(
             name=self.pseudonyms.session(session_id),
@@ -213,17 +244,14 @@ class _Reader:
                 *session_lanes.label_lanes(mine["segments"], mine["annotations"], is_as_written=self.is_restricted),
                 *session_lanes.flag_lanes(frames, hidden, unmeasured(synced), end_ns),
             ),
-            tracks=tuple(session_tracks(frames, synced, end_ns)),
+            tracks=tuple(session_tracks(frames, synced, end_ns, private)),
             clocks=mine["clock_alignments"].to_pylist(),
-            asides=tuple(aside for of, aside in self.asides() if of == session_id),
+            asides=self.asides([session_id]),
         )
 
     def _episodes(self, session_id: str) -> list[dict[str, Any]]:
-        key = {
-            **participant_day_key(self.worker_day, self.pseudonyms),
-            "session_pseudonym": self.pseudonyms.session(session_id),
-        }
-        found: list[dict[str, Any]] = self.lake.read(schemas.EPISODES, key).to_pylist()
+        is_mine = pc.equal(self.episodes.column("session_pseudonym"), self.pseudonyms.session(session_id))
+        found: list[dict[str, Any]] = self.episodes.filter(is_mine).to_pylist()
         return found
 
     def _video(self, facts: Mapping[str, Any]) -> Path:

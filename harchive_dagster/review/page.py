@@ -6,6 +6,7 @@ script are in it, named by digest in its content security policy, so that nothin
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ MEDIA = "media"
 _GENERATOR = "harchive review"
 _COLOURS = 8
 """Of the style sheet; names written on the spans tell apart what shares one."""
-_OURS = re.compile(r"s-[a-z2-7]{20}-[0-9a-f]{16}(-\d+)?\.(mp4|jpg)")
-"""Names that only this module gives (and `media_uri`): what of them is stale may be removed."""
+_OURS = re.compile(r"\.?s-[a-z2-7]{20}-[0-9a-f]{16}(-\d+)?\.(mp4|jpg)(\.draft)?")
+"""Names that only this module gives (and `media_uri`): what of them is stale, or a killed run left, may be removed."""
 _HEAD_CHARACTERS = 1000
 
 
@@ -52,39 +53,70 @@ def write_page(day: DayView, folder: Path) -> Path:
         The page.
 
     Raises:
-        SettingsError: the folder holds another `index.html`.
+        SettingsError: the folder holds another `index.html` or `media`, or cannot be written.
         LakeError: a video cannot be decoded.
     """
-    index = folder / INDEX
-    _require_ours(index)
+    try:
+        _require_ours(folder)
+        _write(day, folder)
+    except OSError as error:
+        raise SettingsError(
+            f"{str(error.filename or folder)!a} cannot be read or written: {error.strerror}.",
+            consequence="What the folder of the page holds may be older than the tables.",
+            mend="Mend that, or name another folder with --to.",
+        ) from None
+    return folder / INDEX
+
+
+def _write(day: DayView, folder: Path) -> None:
     media = folder / MEDIA
     media.mkdir(parents=True, exist_ok=True)
     shown = [_shown(view, media) for view in day.sessions]
     publish_media({view.video_name: view.video for view in day.sessions}, media)
-    draft = folder / f".{INDEX}.draft"
-    draft.write_text(_rendered(day, shown), encoding="utf-8")
-    draft.replace(index)
+    _put(folder / INDEX, _rendered(day, shown).encode())
     kept = {view.video_name for view in day.sessions} | {name for one in shown for name, _ in one.pictures}
     for path in media.iterdir():
         if _OURS.fullmatch(path.name) and path.name not in kept:
             path.unlink()
-    return index
 
 
-def _require_ours(index: Path) -> None:
-    if index.exists() and f'content="{_GENERATOR}"' not in index.read_text("utf-8", "replace")[:_HEAD_CHARACTERS]:
-        raise SettingsError(
-            f"{index} is there already, and is no review page.",
-            consequence="Nothing was written: it would have been overwritten.",
-            mend="Name another folder with --to.",
-        )
+def _put(path: Path, content: bytes) -> None:
+    """What has the name is replaced and not written into: it may be a link to something else."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _require_ours(folder: Path) -> None:
+    index, media = folder / INDEX, folder / MEDIA
+    if os.path.lexists(index) and not _is_review_page(index):
+        raise _not_ours(index, "no review page")
+    # Behind a link could lie the lake's own media, which files are removed from below.
+    if os.path.lexists(media) and (media.is_symlink() or not media.is_dir()):
+        raise _not_ours(media, "no folder")
+
+
+def _is_review_page(path: Path) -> bool:
+    if not path.is_file():  # asked before opening: a pipe would be waited for without end
+        return False
+    with path.open(encoding="utf-8", errors="replace") as page:
+        return f'content="{_GENERATOR}"' in page.read(_HEAD_CHARACTERS)
+
+
+def _not_ours(path: Path, what: str) -> SettingsError:
+    return SettingsError(
+        f"{path} is there already, and is {what}.",
+        consequence="Nothing was written: it would have been overwritten.",
+        mend="Name another folder with --to.",
+    )
 
 
 def _shown(view: SessionView, media: Path) -> _Shown:
     pictures = []
     for number, thumbnail in enumerate(thumbnails(view.video, view.duration_ns)):
         name = f"{Path(view.video_name).stem}-{number}.jpg"
-        (media / name).write_bytes(thumbnail.jpeg)
+        _put(media / name, thumbnail.jpeg)
         pictures.append((name, thumbnail))
     labels = [(lane, span) for lane in view.lanes if lane.is_labels for span in lane.spans]
     labels.sort(key=lambda item: (item[1].start_ns, item[1].end_ns, item[0].name))

@@ -38,7 +38,8 @@ def label_lanes(segments: pa.Table, annotations: pa.Table, *, is_as_written: boo
     for row in annotations.sort_by("start_ns").to_pylist():
         written = " ".join(filter(None, (row["verb"], row["noun"]))) or row["text"] or ""
         label = written if is_as_written else known_words(row["verb"], row["noun"], row["text"])
-        lanes.setdefault((row["layer"], "annotation", row["annotator"]), []).append(_annotation(row, label))
+        tool = row["tool"] if is_as_written else ""  # a file may call it what it likes
+        lanes.setdefault((row["layer"], "annotation", row["annotator"]), []).append(_annotation(row, label, tool))
     order = sorted(lanes, key=lambda key: (key[0], key[1] == "annotation", key[2]))
     return [Lane(kind, f"{layer}: {name}", tuple(lanes[layer, kind, name]), layer) for layer, kind, name in order]
 
@@ -117,11 +118,11 @@ def _segment(row: Mapping[str, Any], label: str) -> Span:
     return Span(row["start_ns"], row["end_ns"], label, ", ".join(facts), is_doubtful)
 
 
-def _annotation(row: Mapping[str, Any], label: str) -> Span:
+def _annotation(row: Mapping[str, Any], label: str, tool: str) -> Span:
     attributes = json.loads(row["attributes"])
     is_unknown = False in (attributes.get("is_known_verb"), attributes.get("is_known_noun"))
-    facts = [row["tool"], *(["words that the taxonomy lacks"] if is_unknown else [])]
-    return Span(row["start_ns"], row["end_ns"], label, ", ".join(facts), is_unknown)
+    facts = [tool, "words that the taxonomy lacks" if is_unknown else ""]
+    return Span(row["start_ns"], row["end_ns"], label, ", ".join(filter(None, facts)), is_unknown)
 
 
 def _episode(row: Mapping[str, Any]) -> Span:

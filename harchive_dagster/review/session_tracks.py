@@ -17,18 +17,16 @@ from harchive_dagster.sync.stream_clock import CONTENT
 _STREAM = ["placement", "stream_id", "clock"]
 
 
-def public_motion(
-    synced: pa.Table, pts_ns: NDArray[np.int64], end_ns: int, private: NDArray[np.int64] | None
-) -> pa.Table:
+def public_motion(synced: pa.Table, pts_ns: NDArray[np.int64], end_ns: int, private: NDArray[np.int64]) -> pa.Table:
     """One session's synced frames outside private time, as they are published.
 
     Args:
         synced: rows of `synced_frames`.
         pts_ns: int64 [N], session time of the frames.
         end_ns: when the last frame ends.
-        private: indices of the frames that are hidden whole; None for no such frame.
+        private: indices of the frames that are hidden whole.
     """
-    if private is None or not synced.num_rows:
+    if not len(private) or not synced.num_rows:
         return synced
     spans = flagged(pts_ns, end_ns, np.isin(np.arange(len(pts_ns)), private), PRIVATE_KIND)
     session_id = synced.column("session_id")[0].as_py()
@@ -41,7 +39,9 @@ def unmeasured(synced: pa.Table) -> NDArray[np.int64]:
     return indices
 
 
-def session_tracks(frames: Mapping[str, NDArray[Any]], synced: pa.Table, duration_ns: int) -> list[Track]:
+def session_tracks(
+    frames: Mapping[str, NDArray[Any]], synced: pa.Table, duration_ns: int, private: NDArray[np.int64]
+) -> list[Track]:
     """How fast the camera turned as the picture shows it, and what each sensor felt.
 
     Sensors whose clock was measured by the picture's turning share its track: where the two curves do not lie on each
@@ -49,11 +49,12 @@ def session_tracks(frames: Mapping[str, NDArray[Any]], synced: pa.Table, duratio
 
     Args:
         frames: columns of `frames`, [N] each, in order.
-        synced: rows of `synced_frames`.
+        synced: rows of `synced_frames` that may be shown.
         duration_ns: of the recording.
+        private: indices of the frames that are hidden whole, of which nothing is drawn.
     """
     pts_ns = frames["pts_ns"]
-    turning, others = [_seen(frames)], []
+    turning, others = [_seen(frames, private)], []
     for placement, stream_id, clock in _streams(synced):
         accel, gyro = (
             Curve(f"felt, {placement}", pts_ns, _magnitude(synced, stream_id, pattern, len(pts_ns)))
@@ -82,11 +83,15 @@ def _magnitude(synced: pa.Table, stream_id: str, pattern: str, frame_count: int)
     return found
 
 
-def _seen(frames: Mapping[str, NDArray[Any]]) -> Curve:
-    """How fast the picture turned from frame to frame, halfway between them; NaN where that could not be told."""
+def _seen(frames: Mapping[str, NDArray[Any]], private: NDArray[np.int64]) -> Curve:
+    """How fast the picture turned from frame to frame, halfway between them; NaN where that could not be told.
+
+    Of time that a reviewer made private the rows of `frames` still say it; the turn out of it is private as well.
+    """
     pts_ns = frames["pts_ns"]
     angle_rad = np.linalg.norm(np.stack([frames[f"rotation_{axis}_rad"] for axis in "xyz"]), axis=0)
     step_ns = np.diff(pts_ns, prepend=pts_ns[0])
-    is_told = (frames["rotation_inliers"] > 0) & (step_ns > 0)
+    is_private = np.isin(np.arange(len(pts_ns)), np.append(private, private + 1))
+    is_told = (frames["rotation_inliers"] > 0) & (step_ns > 0) & ~is_private
     rates_rad_s = np.divide(angle_rad, step_ns * 1e-9, out=np.full(len(step_ns), np.nan), where=is_told)
     return Curve("seen in the picture", pts_ns - step_ns // 2, rates_rad_s)

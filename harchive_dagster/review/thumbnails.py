@@ -1,5 +1,6 @@
 """Small pictures of an anonymized video, evenly over its time. Reads what was rendered; hides and judges nothing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -49,34 +50,42 @@ def thumbnails(video: Path, duration_ns: int) -> list[Thumbnail]:
     import av
 
     count = int(np.clip(duration_ns // _EVERY_NS, _LEAST, _MOST))
-    edges_ns = [duration_ns * place // count for place in range(count + 1)]
-    found = []
+    stretches_ns = list(pairwise(duration_ns * place // count for place in range(count + 1)))
     try:
         with av.open(video) as container:
-            stream = container.streams.video[0]
-            for start_ns, end_ns in pairwise(edges_ns):
-                frame = _frame_near(container, stream, start_ns, (end_ns - start_ns) // 2)
-                if frame is not None:
-                    found.append(_thumbnail(frame, start_ns, end_ns))
+            frames = _frames_near(container, stretches_ns)
+            # The last stretches may have none: a frame can be shown for long.
+            return [_thumbnail(frame, *stretch) for stretch, frame in zip(stretches_ns, frames, strict=False)]
     except av.FFmpegError as error:
         raise LakeError(
             f"The anonymized video {video.name} cannot be decoded: {error.strerror}.",
             consequence="No page was written.",
             mend="Run its worker-day again: a damaged file is rendered anew.",
         ) from error
-    return found
 
 
-def _frame_near(
-    container: "av.container.InputContainer", stream: "av.VideoStream", at_ns: int, tolerance_ns: int
-) -> "av.VideoFrame | None":
-    """The first frame from a little before a moment on: a keyframe that is near enough saves decoding up to it."""
+def _frames_near(
+    container: "av.container.InputContainer", stretches_ns: list[tuple[int, int]]
+) -> Iterator["av.VideoFrame"]:
+    """Of each stretch the first frame from a little before it on: a keyframe that is near enough saves decoding.
+
+    Nothing is decoded twice, however far keyframes are apart.
+    """
+    stream = container.streams.video[0]
     ns_per_tick = float(stream.time_base or 1) * 1e9
-    container.seek(int(at_ns / ns_per_tick), stream=stream)
-    for frame in container.decode(stream):
-        if frame.pts is not None and frame.pts * ns_per_tick >= at_ns - tolerance_ns:
-            return frame
-    return None
+    keyframes_ns = np.array([entry.timestamp * ns_per_tick for entry in stream.index_entries if entry.is_keyframe])
+    decoded, frame, frame_ns = container.decode(stream), None, -np.inf
+    for start_ns, end_ns in stretches_ns:
+        if np.any((keyframes_ns > frame_ns) & (keyframes_ns <= start_ns)):
+            container.seek(int(start_ns / ns_per_tick), stream=stream)
+            decoded, frame_ns = container.decode(stream), -np.inf
+        while frame_ns < start_ns - (end_ns - start_ns) // 2:
+            frame = next(decoded, None)
+            if frame is None:
+                return
+            frame_ns = (frame.pts or 0) * ns_per_tick
+        assert frame is not None
+        yield frame
 
 
 def _thumbnail(frame: "av.VideoFrame", start_ns: int, end_ns: int) -> Thumbnail:

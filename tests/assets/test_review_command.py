@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from headless_browser import BROWSER, Page
 from lxml import html
 
 from harchive_dagster.cli import cli
-from harchive_dagster.errors import LakeError
+from harchive_dagster.errors import LakeError, SettingsError
 from harchive_dagster.lake import ledgers, schemas
 from harchive_dagster.review.traces import WIDTH
 
@@ -145,6 +146,72 @@ def test_a_worker_day_of_two_versions_of_its_upload_is_not_shown(house: Any, mon
     monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", house.pseudonyms.key.decode())
     with pytest.raises(LakeError, match="did not run for what arrived last"):
         CliRunner().invoke(cli, ["review", "2026-03-02", "worker-01"], catch_exceptions=False)
+
+
+def test_a_restricted_page_does_not_take_the_place_of_one_that_may_be_shown(run: Any, materialized: Any) -> None:
+    place = f"var/review/2026-03-02-{materialized.house.pseudonyms.participant('worker-01')}"
+    assert f"open {place}-restricted/index.html" in run("2026-03-02", "worker-01", "--restricted").output
+    assert not Path(place).exists()
+
+
+def test_another_key_than_the_pipelines_is_a_clear_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", "a key of somebody else's")
+    with pytest.raises(LakeError, match="is not the key that this worker-day was taken in with"):
+        run("2026-03-02", "worker-01")
+
+
+def test_a_page_is_not_written_into_the_lake(run: Any, materialized: Any) -> None:
+    published = materialized.house.lake.root / "published"
+    with pytest.raises(SettingsError, match=r"is inside the lake"):
+        run("2026-03-02", "worker-01", "--to", published / "media")
+    assert not (published / "media" / "index.html").exists()
+
+
+def test_a_page_written_after_a_withdrawal_or_a_deletion_shows_nothing_any_more(
+    house: Any, materialized: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in ("landing", "lake"):
+        shutil.copytree(materialized.house.root / place, house.root / place, dirs_exist_ok=True)
+    monkeypatch.setenv("HARCHIVE_LAKE", str(house.lake.root))
+    monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", house.pseudonyms.key.decode())
+
+    def write() -> tuple[str, int]:
+        command = ["review", "2026-03-02", "worker-01", "--to", str(tmp_path / "page")]
+        said = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        return said, len(list((tmp_path / "page" / "media").iterdir()))
+
+    said, file_count = write()
+    assert said.startswith("4 sessions")
+    assert file_count > 4
+    (consent,) = (house.landing.uploads / "consents").glob("*.json")
+    consent.write_text(json.dumps(json.loads(consent.read_text()) | {"withdrawn_at": "2026-03-03T10:00:00+05:30"}))
+    assert house.overview().success
+    with pytest.raises(LakeError, match=r"was withdrawn, and 2026-03-02\|worker-01 was not run since"):
+        write()
+    assert house.run().success
+    said, file_count = write()
+    assert said.startswith("0 sessions")
+    assert file_count == 0
+    assert "consent_withdrawn" in (tmp_path / "page" / "index.html").read_text()
+    shutil.rmtree(house.landing.uploads / "2026-03-02" / "worker-01")
+    assert house.run().success
+    assert write()[0].startswith("0 sessions to look at, 0 set aside")
+
+
+def test_a_worker_day_without_one_readable_manifest_has_a_page(
+    house: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = house.landing.uploads / "2026-03-02" / "worker-01" / "s-one"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{")
+    assert house.run().success
+    monkeypatch.setenv("HARCHIVE_LAKE", str(house.lake.root))
+    monkeypatch.setenv("HARCHIVE_PSEUDONYM_KEY", house.pseudonyms.key.decode())
+    command = ["review", "2026-03-02", "worker-01", "--to", str(tmp_path / "page")]
+    assert (
+        CliRunner().invoke(cli, command, catch_exceptions=False).output.startswith("0 sessions to look at, 1 set aside")
+    )
+    assert house.pseudonyms.session("s-one") in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_the_commands_of_the_guide_run(run: Any) -> None:

@@ -1,6 +1,7 @@
 """The page as a person uses it: in a browser, from disk, with mouse and keys."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from headless_browser import BROWSER, Page
 from numpy.typing import NDArray
 from review_pages import FRAMES, NAME, frame_ns, labels, make_clip, make_day
 
+from harchive_dagster.review.gathering import Aside
 from harchive_dagster.review.lanes import Lane, Span
 from harchive_dagster.review.page import write_page
 from harchive_dagster.review.traces import Curve, drawn_track
@@ -206,6 +208,57 @@ def test_labels_of_two_hours_can_be_zoomed_to_and_clicked(browser: Page, tmp_pat
     browser.press("0")
     assert browser.run(pictures) < 20
     assert browser.complaints == []
+
+
+def test_a_span_is_seen_however_short_it_is_and_wherever_it_lies(browser: Page, tmp_path: Path):
+    duration_ns = 7200 * 10**9
+    starts_ns = [0, duration_ns // 4, duration_ns // 2, duration_ns - 10**7]
+    lanes = [
+        Lane("segment", "action: merged", tuple(Span(t, t + 10**7, "jolt") for t in starts_ns), "action"),
+        Lane("rejected", "no episode", tuple(Span(t, t, "no_frame") for t in starts_ns)),
+        Lane("flag", "dark", tuple(Span(t, t + 10**7, "dark") for t in starts_ns)),
+    ]
+    clip = make_clip(tmp_path / "clip.mp4", count=60, fps=Fraction(1), width_px=64, height_px=48)
+    browser.open(write_page(make_day(clip, lanes, duration_ns=duration_ns), tmp_path / "day"))
+    browser.prefer("light")
+    browser.run("document.querySelector('.cursor').remove()")  # it lies on the first
+    for lane in lanes:
+        x, y, width, height = browser.run(
+            f"(() => {{ const lane = document.querySelector('[data-kind={lane.kind}]'); "
+            "lane.scrollIntoView({block: 'center'}); const box = lane.getBoundingClientRect(); "
+            "return [box.x, box.y, box.width, box.height].map(Math.round); })()"
+        )
+        screen = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        assert screen is not None
+        line = screen[y + height // 2, x : x + width]
+        (coloured,) = np.nonzero((line != 255).any(axis=1))
+        seen = np.split(coloured, np.flatnonzero(np.diff(coloured) > 4) + 1)
+        assert [group.mean() for group in seen] == pytest.approx([width * t / duration_ns for t in starts_ns], abs=2)
+
+
+@pytest.mark.parametrize("width_px", [320, 768])
+def test_a_narrow_window_is_scrolled_down_only_and_every_button_is_in_it(page: Path, tmp_path: Path, width_px: int):
+    aside = Aside(f"{NAME} (ses-1)", "uploads", "checksum_mismatch", "a file differs", "upload again", "0f" * 200)
+    day = make_day(page.parent.parent / "clip.mp4", LANES, asides=(aside,), session_id="ses-1")
+    with Page(tmp_path / "profile", width_px=width_px, height_px=700) as narrow:
+        narrow.open(write_page(replace(day, asides=(aside,), worker_id="w" * 40), tmp_path / "day"))
+        narrow.run("document.querySelector('details').open = true")
+        assert narrow.run("document.documentElement.scrollWidth") <= width_px
+        edges = narrow.run(
+            "[...document.querySelectorAll('section > *, button')].map((one) => one.getBoundingClientRect().right)"
+        )
+        assert max(edges) <= width_px
+
+
+def test_on_paper_nothing_is_cut_off(browser: Page, page: Path, tmp_path: Path):
+    attempts = tuple(Span(frame_ns(k), frame_ns(k + 1), "outcome success", "quality 0.90") for k in range(60))
+    day = make_day(page.parent.parent / "clip.mp4", [Lane("episode", "episodes", attempts)])
+    browser.open(write_page(day, tmp_path / "day"))
+    cut = "(({scrollHeight, clientHeight}) => scrollHeight - clientHeight)(document.querySelector('.facts'))"
+    assert browser.run(cut) > 0
+    browser.print_like()
+    assert browser.run(cut) == 0
+    browser.prefer("light")
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])

@@ -106,6 +106,16 @@ def test_words_that_people_wrote_freely_are_shown_only_as_written(words, as_writ
         assert [span.label for span in lane.spans] == [expected]
 
 
+def test_what_a_file_calls_its_tool_is_shown_only_as_written():
+    row = annotation(tool="asha's laptop", attributes='{"is_known_verb": false}')
+    for is_as_written, note in (
+        (True, "asha's laptop, words that the taxonomy lacks"),
+        (False, "words that the taxonomy lacks"),
+    ):
+        (lane,) = lanes_of(row, is_as_written=is_as_written)
+        assert [span.note for span in lane.spans] == [note]
+
+
 def segment(**overrides):
     (row,) = schemas.SEGMENTS.conform(
         [

@@ -63,6 +63,7 @@ def test_a_flat_curve_and_none_at_all_are_drawn():
 
 
 COUNT, STEP_NS = 30, 10**8
+NOTHING = np.empty(0, dtype=np.int64)
 
 
 def frames():
@@ -94,7 +95,7 @@ def synced(stream_id="head_imu", placement="head", clock="content", gap=None):
 
 def test_sensors_timed_by_the_picture_share_its_track_and_others_have_their_own():
     both = schemas.pa.concat_tables([synced(), synced("wrist_imu", "right_wrist", "event")])
-    tracks = session_tracks(frames(), both, COUNT * STEP_NS)
+    tracks = session_tracks(frames(), both, COUNT * STEP_NS, NOTHING)
     assert [(track.name, [one.name for one in track.drawings]) for track in tracks] == [
         ("turning", ["seen in the picture", "felt, head"]),
         ("acceleration, head", ["felt, head"]),
@@ -105,7 +106,7 @@ def test_sensors_timed_by_the_picture_share_its_track_and_others_have_their_own(
 
 
 def test_where_nothing_was_measured_nothing_is_drawn():
-    turning, accel = session_tracks(frames(), synced(gap=12), COUNT * STEP_NS)
+    turning, accel = session_tracks(frames(), synced(gap=12), COUNT * STEP_NS, NOTHING)
     seen = points(turning.drawings[0].path)
     assert min(x for _, x, _ in seen) == round(WIDTH * 9.5 / COUNT)  # turning is seen between two frames
     assert [command for command, *_ in points(accel.drawings[0].path)].count("M") == 2
@@ -117,4 +118,13 @@ def test_private_time_has_no_motion_and_of_an_unmeasured_clock_nothing_is_left()
     kept = public_motion(synced(), pts_ns, COUNT * STEP_NS, private)
     assert kept.column("frame_index").to_pylist() == [*range(5), *range(15, COUNT)]
     assert public_motion(synced(clock="device"), pts_ns, COUNT * STEP_NS, private).num_rows == 0
-    assert public_motion(synced(clock="device"), pts_ns, COUNT * STEP_NS, None).num_rows == COUNT
+    assert public_motion(synced(clock="device"), pts_ns, COUNT * STEP_NS, NOTHING).num_rows == COUNT
+
+
+def test_of_time_that_a_reviewer_made_private_no_turning_is_drawn_though_the_picture_showed_it():
+    private = np.arange(14, 20)
+    track = session_tracks(frames(), synced().slice(0, 0), COUNT * STEP_NS, private)[0]
+    seen = points(track.drawings[0].path)
+    turned = [10, 11, 12, 13, *range(21, COUNT)]  # of 14 to 19 and of the step from 19 to 20 nothing is said
+    assert [x for _, x, _ in seen] == [round(WIDTH * (index - 0.5) / COUNT) for index in turned]
+    assert [command for command, *_ in seen].count("M") == 2
