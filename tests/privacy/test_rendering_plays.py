@@ -115,3 +115,25 @@ def test_chromium_plays_copied_and_encoded_groups_to_the_end(
     assert np.abs(np.array(seen["looked"]) - [crop.std() for crop in crops]).max() < 3.0
     assert seen["played_s"] == pytest.approx(seen["duration_s"]) == pytest.approx(100 / 30, abs=0.05)
     assert seen["damaged"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["street_one_person.mp4", "gopro_max_walk.mp4", "egocentric_two_faces.mp4"])
+def test_chromium_plays_a_rendered_real_recording_to_the_end(tmp_path, realdata, seen_by_chromium, name):
+    source, target = realdata / name, tmp_path / "out.mp4"
+    times_s = [decoded.pts_ns * 1e-9 for decoded in iterate_frames(source)]
+    third = len(times_s) // 3
+    hidden = [
+        Redaction(frame, 1, "face", 60.0, 40.0, 90.0, 110.0, "detected", 0.9) for frame in range(third, 2 * third)
+    ]
+    render_anonymized(source, target, hidden)
+    crops = [
+        decoded.frame.to_ndarray(format="rgb24")[70:120, 90:130].mean(axis=2) for decoded in iterate_frames(target)
+    ]
+    places = [1, third - 1, third, third + 1, 2 * third - 1, 2 * third, len(times_s) - 2, 2]
+    seen = seen_by_chromium(target, [times_s[place] + 0.01 for place in places])
+    assert "error" not in seen, seen
+    assert np.abs(np.array(seen["looked"]) - [crops[place].std() for place in places]).max() < 3.0
+    assert seen["played_s"] == pytest.approx(seen["duration_s"]) == pytest.approx(times_s[-1] - times_s[0], abs=0.2)
+    assert seen["damaged"] == 0
