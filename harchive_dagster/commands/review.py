@@ -1,5 +1,6 @@
 """`harchive review`: options in, the page's place out. What it shows and how it looks is in `review`."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def review(day: datetime, worker: str, folder: Path | None, is_restricted: bool)
 
 
 def _require_outside(folder: Path, lake: Path) -> None:
-    if folder.resolve().is_relative_to(lake.resolve()):
+    # Not Path.resolve, which a loop of links makes raise a RuntimeError.
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(lake)):
         raise SettingsError(
             f"{str(folder)!a} is inside the lake {lake}.",
             consequence="No page was written: a lab would see what is not published.",

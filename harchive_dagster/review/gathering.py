@@ -130,7 +130,7 @@ def find_worker_day(lake: Lake, collected_on: date, worker: str, pseudonyms: Pse
     Raises:
         LakeError: nothing of that worker was taken in on that day.
     """
-    # Not by `sessions`: it lacks those whose manifest cannot be read, and whoever had an upload deleted is out of it.
+    # Not `sessions`, which has no row where no manifest can be read, or all uploads of the day were deleted.
     known = lake.read(ledgers.ARRIVALS, {"collected_on": collected_on}).column("worker_id").to_pylist()
     named = {pseudonyms.participant(worker_id): worker_id for worker_id in known} | {one: one for one in known}
     if worker not in named:

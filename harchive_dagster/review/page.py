@@ -61,7 +61,7 @@ def write_page(day: DayView, folder: Path) -> Path:
         _write(day, folder)
     except OSError as error:
         raise SettingsError(
-            f"{str(error.filename or folder)!a} cannot be read or written: {error.strerror}.",
+            f"{str(error.filename2 or error.filename or folder)!a} cannot be read or written: {error.strerror}.",
             consequence="What the folder of the page holds may be older than the tables.",
             mend="Mend that, or name another folder with --to.",
         ) from None

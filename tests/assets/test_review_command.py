@@ -167,6 +167,12 @@ def test_a_page_is_not_written_into_the_lake(run: Any, materialized: Any) -> Non
     assert not (published / "media" / "index.html").exists()
 
 
+def test_a_folder_behind_a_loop_of_links_is_a_clear_error(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SettingsError, match="cannot be read or written: Too many levels of symbolic links"):
+        run("2026-03-02", "worker-01", "--to", tmp_path / "loop")
+
+
 def test_a_page_written_after_a_withdrawal_or_a_deletion_shows_nothing_any_more(
     house: Any, materialized: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,7 +1,9 @@
 import base64
+import errno
 import hashlib
 import os
 import re
+import shutil
 from fractions import Fraction
 from importlib.resources import files
 
@@ -172,6 +174,17 @@ def test_a_folder_that_cannot_hold_the_page_is_a_clear_error_and_stays_as_it_is(
     with pytest.raises(SettingsError, match=message):
         write_page(make_day(clip), tmp_path / "day")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_where_the_disk_is_full_the_folder_is_named_and_not_the_lakes_file(clip, tmp_path, monkeypatch):
+    def fail(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(SettingsError, match=rf"^'{tmp_path}/day/media/\.{VIDEO_NAME}.draft' cannot be"):
+        write_page(make_day(clip), tmp_path / "day")
+    assert not (tmp_path / "day" / "index.html").exists()
 
 
 @pytest.mark.parametrize("name", [f"media/{VIDEO_NAME[:-4]}-0.jpg", ".index.html.draft"])
