@@ -41,12 +41,15 @@ def link(detections: Iterable[Detection], timeline: Timeline) -> list[list[Detec
 
 
 def _match(tracks: list[list[Detection]], found: list[Detection], timeline: Timeline) -> dict[int, int]:
-    """Which detection continues which track: greedily, the nearest pair first."""
+    """Which detection continues which track: greedily, the nearest pair first.
+
+    Nearest in pixels, not by what is plausible: otherwise a track that was last seen long ago wins.
+    """
     pairs = sorted(
-        (cost, track_index, index)
+        (apart_px, track_index, index)
         for track_index, track in enumerate(tracks)
         for index, detection in enumerate(found)
-        if (cost := _cost(track[-1], detection, timeline)) <= 1.0
+        if (apart_px := _apart_px(track[-1], detection, timeline)) < np.inf
     )
     continued: dict[int, int] = {}
     taken: set[int] = set()
@@ -57,8 +60,8 @@ def _match(tracks: list[list[Detection]], found: list[Detection], timeline: Time
     return continued
 
 
-def _cost(last: Detection, found: Detection, timeline: Timeline) -> float:
-    """Distance of two sightings over what is plausible; above 1 they are not the same thing."""
+def _apart_px(last: Detection, found: Detection, timeline: Timeline) -> float:
+    """Distance of two sightings beside the camera's turning; infinite if they are hardly the same thing."""
     size_px = max(last.w, last.h)
     ratio = max(found.w, found.h) / size_px
     if last.kind != found.kind or not 1 / _MAX_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO:
@@ -69,7 +72,8 @@ def _cost(last: Detection, found: Detection, timeline: Timeline) -> float:
     gate_px = size_px * (_GATE_SIZES + _GATE_SIZES_PER_MISS * missed + gone_sizes)
     gate_px += _GATE_MOTIONS * timeline.motion_px(last.frame_index, found.frame_index)
     expected = timeline.camera.carried(_centre(last), last.frame_index, found.frame_index)
-    return float(np.linalg.norm(_centre(found) - expected) / gate_px)
+    apart_px = float(np.linalg.norm(_centre(found) - expected))
+    return apart_px if apart_px <= gate_px else np.inf
 
 
 def _centre(detection: Detection) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ class _Growth:
         return min(self.per_motion * motion_px + self.per_frame * size_px * frames, self.max_sizes * size_px)
 
 
-_FASTER = 1.5
+_FASTER = 2.0
 """Whoever comes or goes is faster at the picture's border than on average between the two looks next to it."""
 
 _SHIFT_SIZES = 2.0

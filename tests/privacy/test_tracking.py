@@ -184,6 +184,14 @@ def test_two_faces_side_by_side_keep_their_tracks():
         assert steps == pytest.approx(6.0)
 
 
+def test_a_find_goes_to_the_nearest_track_not_to_one_that_was_lost_long_ago():
+    lost = detection(6, x=200.0)
+    steady = [detection(frame, x=260.0 - 10 * (frame > 6)) for frame in (6, 12, 18)]
+    tracks = sighted(build([lost, *steady, detection(24, x=228.0)]))
+    frames = [[one.frame_index for one in track if one.source == "detected"] for track in tracks]
+    assert sorted(frames) == [[6], [6, 12, 18, 24]]
+
+
 def test_a_moving_camera_makes_boxes_between_sightings_larger():
     sightings = [detection(0), detection(6)]
     still, shaky = (next(one for one in build(sightings, motion=motion) if one.frame_index == 3) for motion in (0, 10))
