@@ -140,8 +140,9 @@ class _Reading:
             classes = _classes(class_mapping)
             source = Source(self._session_pseudonym, self._proxies, annotator, classes)
             file = read_annotation_file(path)
-            self._require_new(file)
             reading = format_of(file).read(file, source)
+            if reading.labels:  # of two annotators who found nothing to label, the files may be alike
+                self._require_new(file)
         except FileProblemError as error:
             self.problems.append(f"{path.name!a}: {error}")
             return

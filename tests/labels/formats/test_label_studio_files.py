@@ -69,6 +69,12 @@ def test_an_export_as_documented_is_read_with_both_ends_inside(read: Any) -> Non
     assert (label.tool, label.created_at_utc.isoformat()) == ("label-studio", "2026-03-15T10:00:00.123456+00:00")
 
 
+def test_an_editor_s_byte_order_mark_does_no_harm(annotations: Any, read: Any) -> None:
+    assert len(read(_task(CUT))) == 1
+    annotations.drop(b"\xef\xbb\xbf" + json.dumps([_task(CUT)]).encode(), "project-1-at-2026-03-15.json")
+    assert len(annotations.read()) == 1
+
+
 def test_a_region_s_noun_and_text_are_its_own(read: Any) -> None:
     noun = CUT | {"type": "choices", "from_name": "noun", "value": {"choices": ["shirt"]}}
     text = CUT | {"type": "textarea", "from_name": "text", "value": {"text": ["twice", "slowly"]}}
@@ -87,6 +93,12 @@ def test_a_comment_does_not_hide_an_outcome(read: Any) -> None:
 def test_regions_without_ids_stay_apart(read: Any) -> None:
     bare = {key: value for key, value in CUT.items() if key != "id"}
     assert [label.annotation_id for label in read(_task(bare, bare))] == ["1001:result 0", "1001:result 1"]
+
+
+def test_a_region_of_another_kind_of_control_is_told_and_not_dropped(read: Any) -> None:
+    audio = CUT | {"type": "labels", "value": {"start": 0.1, "end": 2.5, "labels": ["cut"]}}
+    with pytest.raises(LabelError, match=r"region 'a1': it is of type 'labels'; labels are read from timelinelabels"):
+        read(_task(audio))
 
 
 def test_cancelled_annotations_and_predictions_are_no_labels(read: Any) -> None:
