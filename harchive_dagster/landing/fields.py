@@ -67,6 +67,11 @@ def parse_json(raw: bytes, name: str) -> Any:
         raise ValueError(f"{name} is not valid JSON: {error}") from None
 
 
+def is_storable(text: str) -> bool:
+    """Whether tables and file names can hold a text: no NUL, and no half of a character, which JSON allows."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file that is no link, folder or pipe; nothing is opened before that is known.
 
@@ -295,7 +300,7 @@ def _text_problem(
         return f"is {shown}, expected one of {', '.join(sorted(choices))}"
     if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
         return f"is {shown}, expected the form {pattern}"
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_storable(value):
         return f"is {shown}, which cannot be stored as text"
     return None
 

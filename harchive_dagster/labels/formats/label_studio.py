@@ -178,7 +178,7 @@ def _annotator(completed_by: Any) -> str:
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
     is_name = isinstance(completed_by, int | str) and not isinstance(completed_by, bool)
-    return str(completed_by) if is_name else ""
+    return str(completed_by).strip() if is_name else ""
 
 
 def _region(results: list[dict[str, Any]], clock: FrameClock, frame: _Frame) -> list[Drawn]:

@@ -111,12 +111,26 @@ def test_cancelled_annotations_and_predictions_are_no_labels(read: Any) -> None:
         (7, "7"),
         ({"id": 7, "email": "asha@example.org"}, "asha@example.org"),
         ({"id": 7}, "7"),
+        (" ", "project-1-at-2026-03-15"),
         (None, "project-1-at-2026-03-15"),
     ],
 )
 def test_who_drew_it_is_who_completed_it(read: Any, completed_by: Any, who: str) -> None:
     (label,) = read(_task(CUT, annotation={"completed_by": completed_by}))
     assert label.annotator == who
+
+
+@pytest.mark.parametrize("place", ["annotator", "text", "annotation_id"])
+def test_half_a_character_is_told_before_a_table_has_to_hold_it(read: Any, place: str) -> None:
+    half = "asha \ud83d"
+    text = CUT | {"type": "textarea", "from_name": "text", "value": {"text": [half]}}
+    tasks = {
+        "annotator": _task(CUT, annotation={"completed_by": {"email": half}}),
+        "text": _task(CUT, text),
+        "annotation_id": _task(CUT | {"id": half}),
+    }
+    with pytest.raises(LabelError, match=rf"{place} is '.*asha \\ud83d', which cannot be stored as text"):
+        read(tasks[place])
 
 
 def test_two_people_s_copies_of_one_proposal_are_two_labels(read: Any) -> None:
