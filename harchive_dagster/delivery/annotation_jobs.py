@@ -103,7 +103,7 @@ def session_to_label(
             mend="Run the worker-day again, whole.",
         )
     task = load_task_catalog().tasks.get(session["task_id"] or "")
-    labels = tuple(_labels(lake, worker_day, session_id, which_labels))
+    labels = tuple(_labels(lake, worker_day, session_id, which_labels, pseudonyms))
     taxonomy = load_taxonomy()
     job = Job(
         proxy=proxy,
@@ -177,13 +177,15 @@ def _shown_size_px(video: Path, width_px: int, height_px: int) -> tuple[int, int
     return (height_px, width_px) if rotation_deg % _SIDEWAYS else (width_px, height_px)
 
 
-def _labels(lake: Lake, worker_day: WorkerDay, session_id: str, which: str) -> Iterable[Drawn]:
+def _labels(
+    lake: Lake, worker_day: WorkerDay, session_id: str, which: str, pseudonyms: Pseudonymiser
+) -> Iterable[Drawn]:
     if which == PROPOSALS:
         found = rows.of_session(lake.read_worker_day(schemas.SEGMENTS, worker_day), session_id).to_pylist()
         return [_proposed(row) for row in found if row["source"] != "annotator"]
     if which == ANNOTATIONS:
         found = rows.of_session(lake.read_worker_day(schemas.ANNOTATIONS, worker_day), session_id).to_pylist()
-        return [_drawn(row) for row in found]
+        return [_drawn(row, pseudonyms) for row in found]
     return []
 
 
@@ -200,11 +202,13 @@ def _proposed(row: dict[str, Any]) -> Drawn:
     )
 
 
-def _drawn(row: dict[str, Any]) -> Drawn:
-    names = ("annotation_id", "annotator", "layer", "start_ns", "end_ns", "tool", "tool_version", "created_at_utc")
+def _drawn(row: dict[str, Any], pseudonyms: Pseudonymiser) -> Drawn:
+    names = ("annotator", "layer", "start_ns", "end_ns", "tool", "tool_version", "created_at_utc")
     attributes = json.loads(row["attributes"])
     return Drawn(
         **{name: row[name] for name in names},
+        # Ids may name who numbered them, and two annotators' may be the same.
+        annotation_id=pseudonyms.annotation(f"{row['annotator']}/{row['annotation_id']}"),
         verb=attributes.get("verb_as_written") or row["verb"] or "",
         noun=attributes.get("noun_as_written") or row["noun"] or "",
         verb_meant=row["verb"] if "verb_as_written" in attributes else "",

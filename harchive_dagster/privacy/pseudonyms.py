@@ -46,6 +46,10 @@ class Pseudonymiser:
         """A published segment's id."""
         return self._pseudonym("g", name)
 
+    def annotation(self, name: str) -> str:
+        """The id of an annotator's label in another one's job."""
+        return self._pseudonym("l", name)
+
     def annotator(self, name: str) -> str:
         """The annotator's pseudonym."""
         return self._pseudonym("a", name)
