@@ -3,6 +3,7 @@
 What a manifest, a consent record or a catalogue must contain belongs to those modules, not here.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ INT64_MAX = 2**63 - 1
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOST_CHOICES = 40  # a line or two; the taxonomy has hundreds of words
 _NO_DAY = date.min
 _NO_MOMENT = datetime.min.replace(tzinfo=UTC)
 
@@ -289,6 +291,14 @@ class Fields:
         return "wrong" if key.partition("[")[0] in self._private else reprlib.repr(value)
 
 
+def _some_of(value: str, choices: Collection[str]) -> str:
+    """What could be meant: all choices, or of a whole vocabulary what is written like it."""
+    if len(choices) <= _MOST_CHOICES:
+        return f"one of {', '.join(sorted(choices))}"
+    near = ", ".join(difflib.get_close_matches(value, choices)) or "none is written like it"
+    return f"one of {len(choices)} words ({near})"
+
+
 def _text_problem(
     value: str, shown: str, pattern: str | None, choices: Collection[str] | None, max_length: int
 ) -> str | None:
@@ -297,7 +307,7 @@ def _text_problem(
     if len(value) > max_length:
         return f"has {len(value)} characters, at most {max_length} are allowed"
     if choices is not None and value not in choices:
-        return f"is {shown}, expected one of {', '.join(sorted(choices))}"
+        return f"is {shown}, expected {_some_of(value, choices)}"
     if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
         return f"is {shown}, expected the form {pattern}"
     if not is_storable(value):
