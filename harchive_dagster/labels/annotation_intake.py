@@ -65,7 +65,11 @@ def file_annotations(
     try:
         return _all_filed(filings, is_replacing=is_replacing)
     except LabelError as error:
-        raise AnnotationFileError(error.detail, consequence=f"{path.name!a} was not filed.", mend=error.mend) from None
+        raise AnnotationFileError(
+            error.detail,
+            consequence=f"{path.name!a} was not filed.",
+            mend=f"{error.mend} A newer export takes an older one's place under the older one's name, with --replace.",
+        ) from None
     except OSError as error:
         raise SettingsError(
             f"HARCHIVE_ANNOTATIONS cannot be written to: {error.strerror}.",
