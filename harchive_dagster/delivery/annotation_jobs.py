@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harchive_dagster.delivery.publishing import publish_media
-from harchive_dagster.errors import LakeError
+from harchive_dagster.errors import LakeError, SettingsError
 from harchive_dagster.labels.class_mapping import ClassMapping
 from harchive_dagster.labels.formats.plain_csv import boxes_of
 from harchive_dagster.labels.formats.protocol import AnnotationFormat, Drawn, Job
@@ -129,18 +129,27 @@ def write_job(session: SessionToLabel, tool: AnnotationFormat, folder: Path, ann
 
     Returns:
         The tool's own files.
+
+    Raises:
+        SettingsError: a folder cannot be written to.
     """
     job = session.job
-    folder.mkdir(parents=True, exist_ok=True)
-    publish_media({f"{MEDIA}/{job.name}.mp4": session.video}, folder)
-    write_proxy(job.proxy, folder)
-    write_proxy(job.proxy, annotations / job.proxy.session_pseudonym)
-    (folder / f"{job.name}.instructions.txt").write_text(_instructions(session.task), encoding="utf-8")
-    written = []
-    for name, content in tool.write(job).items():
-        (folder / name).write_bytes(content)
-        written.append(folder / name)
-    return written
+    written = tool.write(job)
+    instructions = {f"{job.name}.instructions.txt": _instructions(session.task).encode()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        publish_media({f"{MEDIA}/{job.name}.mp4": session.video}, folder)
+        for place in (folder, annotations / job.proxy.session_pseudonym):
+            write_proxy(job.proxy, place)
+        for name, content in {**instructions, **written}.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise SettingsError(
+            f"The job cannot be written to {folder} and HARCHIVE_ANNOTATIONS: {error.strerror}.",
+            consequence="It is not whole.",
+            mend="Name folders that you may write to, on a disk with space.",
+        ) from None
+    return [folder / name for name in written]
 
 
 def find_session(lake: Lake, named: str, pseudonyms: Pseudonymiser) -> tuple[WorkerDay, str]:
