@@ -5,7 +5,7 @@ import dataclasses
 import dagster as dg
 
 from harchive_dagster.gates import StageEvents, StageGate
-from harchive_dagster.labels.agreement import TENTATIVE_ALPHA, layer_agreements
+from harchive_dagster.labels.agreement import TENTATIVE_ALPHA, covered_count, layer_agreements
 from harchive_dagster.labels.annotation_files import Annotation, read_annotations
 from harchive_dagster.labels.layers import KNOWN_LAYERS
 from harchive_dagster.labels.proposals import propose_activity
@@ -81,6 +81,11 @@ def segments(
                         f"annotators of {session.session_id} hardly agree on {least.layer}: alpha {least.alpha:.2f}; "
                         f"`harchive disagreements --session {session.session_id}` lists where"
                     )
+            if covered := covered_count(labels):
+                gate.remark(
+                    f"{covered} labels of {session.session_id} lie under others of the same annotator and layer, "
+                    "and are in no segment"
+                )
             motion = rows.head_motion(rows.present(synced, session.session_id, "synced_frames"))
             seen = rows.frame_observations(rows.present(frames, session.session_id, "frames"))
             built = build_segments(

@@ -38,6 +38,10 @@ class EvaluationError(HarchiveError):
     """Predictions cannot be compared with the truth."""
 
 
+class AnnotationFileError(HarchiveError):
+    """What an annotator sent cannot be filed under its session."""
+
+
 class SessionRejectedError(HarchiveError):
     """One session cannot go on: it is moved to quarantine and its neighbours are not affected.
 

@@ -2,13 +2,19 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harchive_dagster.commands.terminal import printable
+from harchive_dagster.errors import LakeError
 from harchive_dagster.settings import Settings
 
+if TYPE_CHECKING:
+    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+
 _TOOLS = ("label-studio", "cvat", "elan", "epic", "egoverse", "csv")  # their modules load only when one is used
+_FOLDER = click.Path(file_okay=False, writable=True, path_type=Path)
 _LABELS = ("proposals", "annotations", "none")
 
 
@@ -20,7 +26,7 @@ def annotate() -> None:
 @annotate.command()
 @click.argument("sessions", nargs=-1, required=True)
 @click.option("--tool", required=True, type=click.Choice(_TOOLS), help="Whose files to write.")
-@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder that gets the job.")
+@click.option("--to", "folder", required=True, type=_FOLDER, help="Folder that gets the job.")
 @click.option("--labels", default="proposals", show_default=True, type=click.Choice(_LABELS), help="What it holds.")
 @click.option("--media-url", default="media/", show_default=True, help="What the tool finds the videos under.")
 @click.option("--class-mapping", type=click.Path(path_type=Path), help="CSV of the class numbers to write; for epic.")
@@ -83,7 +89,9 @@ def import_(
 
     settings = Settings.from_environment()
     if session is not None and not is_session_pseudonym(session):
-        session = Pseudonymiser(pseudonym_key()).session(session)
+        pseudonyms = Pseudonymiser(pseudonym_key())
+        _tell_of_strangers(settings, session, pseudonyms)
+        session = pseudonyms.session(session)
     for path in files:
         filings = file_annotations(
             path, settings.annotations, session, annotator, class_mapping=class_mapping, is_replacing=is_replacing
@@ -91,3 +99,14 @@ def import_(
         for filed in filings:
             state = "was filed before" if filed.is_unchanged else "filed"
             click.echo(f"{printable(path.name)}: {filed.label_count} labels, {state}: {filed.path}")
+
+
+def _tell_of_strangers(settings: Settings, session_id: str, pseudonyms: "Pseudonymiser") -> None:
+    """Labels may come before the session's first run; those of a mistyped id would wait for ever."""
+    from harchive_dagster.delivery.annotation_jobs import find_session
+    from harchive_dagster.lake.tables import Lake
+
+    try:
+        find_session(Lake(settings.lake), session_id, pseudonyms)
+    except LakeError as error:
+        click.echo(f"{error.culprit} Its labels wait for the run that takes it in; see that its id is right.", err=True)

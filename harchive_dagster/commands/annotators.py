@@ -26,7 +26,7 @@ _COLUMNS = ("session", "layer", "start_ns", "end_ns", "agreement", "shown", "vot
 
 def _choice(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--session", "session_id", help="Only of this session."),
+        click.option("--session", "session_id", help="Only of this session: id or pseudonym."),
         click.option("--worker", "worker_id", help="Only of this worker."),
         click.option("--day", "collected_on", type=click.DateTime(["%Y-%m-%d"]), help="Only of this local day."),
     ):
@@ -77,6 +77,9 @@ def agreement(is_json: bool, **choice: Any) -> None:
     if is_json:
         click.echo(json.dumps([_plain(*item) for item in found], indent=2))
         return
+    if not found:
+        click.echo("no layer of a session was labelled by several people")
+        return
     click.echo("alpha  same span  mean IoU  annotators")
     for session_id, one in sorted(found, key=lambda item: item[1].alpha):
         iou = "-" if one.mean_iou is None else f"{one.mean_iou:.2f}"
@@ -117,10 +120,15 @@ def _lake() -> "Lake":
 
 def _labels(lake: "Lake", choice: Mapping[str, Any]) -> "dict[str, dict[str, list[Annotation]]]":
     """Labels as drawn, by session and layer, of the chosen sessions."""
+    from harchive_dagster.delivery.annotation_jobs import find_session
     from harchive_dagster.labels.annotation_files import Annotation
     from harchive_dagster.lake import rows, schemas
+    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+    from harchive_dagster.settings import pseudonym_key
 
     key = {name: value for name, value in choice.items() if value is not None}
+    if named := key.get("session_id"):
+        _, key["session_id"] = find_session(lake, named, Pseudonymiser(pseudonym_key()))
     if isinstance(moment := key.get("collected_on"), datetime):
         key["collected_on"] = moment.date()
     table = lake.read(schemas.ANNOTATIONS, key)

@@ -48,9 +48,14 @@ def evaluate(
     if truth is not None and version is not None:
         raise click.UsageError("--version is of the published segments; it says nothing about --truth.")
     true = _published(version, sources, layer, by) if truth is None else read_spans(truth, layer=layer, by=by)
-    chosen = None if sessions is None else sessions.read_text("utf-8", errors="replace").split()
+    chosen = None if sessions is None else _names(sessions)
     found = evaluation.evaluate(true, read_spans(predictions, layer=layer, by=by), chosen)
     click.echo(json.dumps(_plain(found), indent=2) if is_json else "\n".join(_lines(found)))
+
+
+def _names(sessions: Path) -> list[str]:
+    lines = sessions.read_text("utf-8-sig", errors="replace").splitlines()  # editors put a byte order mark in front
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _published(version: int | None, sources: tuple[str, ...], layer: str, by: str) -> "Spans":

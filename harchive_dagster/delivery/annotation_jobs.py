@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harchive_dagster.delivery.publishing import publish_media
-from harchive_dagster.errors import LakeError
+from harchive_dagster.errors import LakeError, SettingsError
 from harchive_dagster.labels.class_mapping import ClassMapping
 from harchive_dagster.labels.formats.plain_csv import boxes_of
 from harchive_dagster.labels.formats.protocol import AnnotationFormat, Drawn, Job
@@ -103,7 +103,7 @@ def session_to_label(
             mend="Run the worker-day again, whole.",
         )
     task = load_task_catalog().tasks.get(session["task_id"] or "")
-    labels = tuple(_labels(lake, worker_day, session_id, which_labels))
+    labels = tuple(_labels(lake, worker_day, session_id, which_labels, pseudonyms))
     taxonomy = load_taxonomy()
     job = Job(
         proxy=proxy,
@@ -129,18 +129,27 @@ def write_job(session: SessionToLabel, tool: AnnotationFormat, folder: Path, ann
 
     Returns:
         The tool's own files.
+
+    Raises:
+        SettingsError: a folder cannot be written to.
     """
     job = session.job
-    folder.mkdir(parents=True, exist_ok=True)
-    publish_media({f"{MEDIA}/{job.name}.mp4": session.video}, folder)
-    write_proxy(job.proxy, folder)
-    write_proxy(job.proxy, annotations / job.proxy.session_pseudonym)
-    (folder / f"{job.name}.instructions.txt").write_text(_instructions(session.task), encoding="utf-8")
-    written = []
-    for name, content in tool.write(job).items():
-        (folder / name).write_bytes(content)
-        written.append(folder / name)
-    return written
+    written = tool.write(job)
+    instructions = {f"{job.name}.instructions.txt": _instructions(session.task).encode()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        publish_media({f"{MEDIA}/{job.name}.mp4": session.video}, folder)
+        for place in (folder, annotations / job.proxy.session_pseudonym):
+            write_proxy(job.proxy, place)
+        for name, content in {**instructions, **written}.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise SettingsError(
+            f"The job cannot be written to {folder} and HARCHIVE_ANNOTATIONS: {error.strerror}.",
+            consequence="It is not whole.",
+            mend="Name folders that you may write to, on a disk with space.",
+        ) from None
+    return [folder / name for name in written]
 
 
 def find_session(lake: Lake, named: str, pseudonyms: Pseudonymiser) -> tuple[WorkerDay, str]:
@@ -177,13 +186,15 @@ def _shown_size_px(video: Path, width_px: int, height_px: int) -> tuple[int, int
     return (height_px, width_px) if rotation_deg % _SIDEWAYS else (width_px, height_px)
 
 
-def _labels(lake: Lake, worker_day: WorkerDay, session_id: str, which: str) -> Iterable[Drawn]:
+def _labels(
+    lake: Lake, worker_day: WorkerDay, session_id: str, which: str, pseudonyms: Pseudonymiser
+) -> Iterable[Drawn]:
     if which == PROPOSALS:
         found = rows.of_session(lake.read_worker_day(schemas.SEGMENTS, worker_day), session_id).to_pylist()
         return [_proposed(row) for row in found if row["source"] != "annotator"]
     if which == ANNOTATIONS:
         found = rows.of_session(lake.read_worker_day(schemas.ANNOTATIONS, worker_day), session_id).to_pylist()
-        return [_drawn(row) for row in found]
+        return [_drawn(row, pseudonyms) for row in found]
     return []
 
 
@@ -200,11 +211,13 @@ def _proposed(row: dict[str, Any]) -> Drawn:
     )
 
 
-def _drawn(row: dict[str, Any]) -> Drawn:
-    names = ("annotation_id", "annotator", "layer", "start_ns", "end_ns", "tool", "tool_version", "created_at_utc")
+def _drawn(row: dict[str, Any], pseudonyms: Pseudonymiser) -> Drawn:
+    names = ("annotator", "layer", "start_ns", "end_ns", "tool", "tool_version", "created_at_utc")
     attributes = json.loads(row["attributes"])
     return Drawn(
         **{name: row[name] for name in names},
+        # Ids may name who numbered them, and two annotators' may be the same.
+        annotation_id=pseudonyms.annotation(f"{row['annotator']}/{row['annotation_id']}"),
         verb=attributes.get("verb_as_written") or row["verb"] or "",
         noun=attributes.get("noun_as_written") or row["noun"] or "",
         verb_meant=row["verb"] if "verb_as_written" in attributes else "",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +41,7 @@ from harchive_dagster.demo.truth import FaceBox, SessionTruth
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.worker_day import WorkerDay
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when the same spec gives other files: kept sessions are then made again."""
 
 _INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -311,7 +311,9 @@ class _Build:
                     for stream_id, path in sensors.items()
                 ),
             ],
-            "markers": [{"at_ns": marker.at_ns, "kind": marker.kind} for marker in self.markers],
+            "markers": [
+                {name: value for name, value in asdict(marker).items() if value is not None} for marker in self.markers
+            ],
             "worker_attributes": {"handedness": "right", "experience": "1-3 years"},
         }
 

@@ -64,16 +64,18 @@ def segments_of(phases: Sequence[Phase], task_id: str | None) -> tuple[TruthSegm
 
 
 def markers_of(phases: Sequence[Phase], task_id: str | None, *, has_private: bool) -> tuple[TruthMarker, ...]:
-    """Presses: the task from its first action to shortly before the end, a step where a phase begins, private time.
+    """Presses: the task from where its work begins to shortly before the end, a step where any action begins, with what
+    the worker says it is, and private time.
 
     A free recording has no task markers. Private time is 2 s (less in short sessions) in the middle.
     """
     end_s = phases[-1].end_s
     markers: list[TruthMarker] = []
     if task_id is not None:
-        active = [phase for phase in phases if phase.kind is not PhaseKind.STILL] or list(phases)
-        markers.append(TruthMarker(_ns(active[0].start_s), "task_start"))
-        markers += [TruthMarker(_ns(phase.start_s), "step") for phase in active[1:]]
+        start_ns = next((_ns(phase.start_s) for phase in phases if phase.kind is PhaseKind.WORK), 0)
+        actions = segments_of(phases, task_id)
+        markers.append(TruthMarker(start_ns, "task_start"))
+        markers += [TruthMarker(act.start_ns, "step", act.label) for act in actions if act.start_ns > start_ns]
         markers.append(TruthMarker(_ns(0.98 * end_s), "task_end"))
     if has_private:
         lasts_s = min(2.0, 0.2 * end_s)

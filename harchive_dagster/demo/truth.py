@@ -34,10 +34,11 @@ class TruthSegment:
 
 @dataclass(frozen=True)
 class TruthMarker:
-    """A press of the worker's button, in session time; the manifest carries the same."""
+    """A press of the worker's button, in session time, and what was said; the manifest carries the same."""
 
     at_ns: int
     kind: str
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,15 @@ def _one_at_a_time(labels: Iterable[Annotation]) -> list[Annotation]:
     return kept
 
 
+def covered_count(labels: Iterable[Annotation]) -> int:
+    """How many labels of a session lie under an earlier one of their annotator and layer, and are in no segment."""
+    drawn: defaultdict[tuple[str, str], list[Annotation]] = defaultdict(list)
+    for label in labels:
+        if label.layer in LAYERS:
+            drawn[label.layer, label.annotator].append(label)
+    return sum(len(mine) - len(_one_at_a_time(mine)) for mine in drawn.values())
+
+
 def _labelled_ns(labels: Sequence[Annotation]) -> int:
     return total_ns([(label.start_ns, label.end_ns) for label in labels])
 

@@ -26,12 +26,13 @@ from harchive_dagster.labels.formats.proxy import PROXY_SUFFIX, Proxy, read_prox
 from harchive_dagster.labels.formats.registry import SUFFIXES, format_of
 from harchive_dagster.labels.layers import KNOWN_LAYERS, OBJECT_LAYER
 from harchive_dagster.labels.taxonomy import Taxonomy, load_taxonomy
-from harchive_dagster.landing.fields import INT64_MAX
+from harchive_dagster.landing.fields import INT64_MAX, is_storable
 from harchive_dagster.reasons import Reason
 
 _UNNAMED = "1"
 _SHOWN_PROBLEMS = 5
 _KEPT_PROBLEMS = 200
+_TEXTS = ("annotation_id", "annotator", "verb", "noun", "text", "tool_version")
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ class _Reading:
             classes = _classes(class_mapping)
             source = Source(self._session_pseudonym, self._proxies, annotator, classes)
             file = read_annotation_file(path)
-            self._require_new(file)
             reading = format_of(file).read(file, source)
+            if reading.labels:  # of two annotators who found nothing to label, the files may be alike
+                self._require_new(file)
         except FileProblemError as error:
             self.problems.append(f"{path.name!a}: {error}")
             return
@@ -203,6 +205,9 @@ def _label_problems(label: Drawn, end_ns: int, duration_ns: int) -> Iterator[str
         yield "annotation_id is empty"
     if not label.annotator:
         yield "annotator is empty"
+    for name in _TEXTS:
+        if not is_storable(written := getattr(label, name)):
+            yield f"{name} is {written!a}, which cannot be stored as text"
     if label.layer not in KNOWN_LAYERS:
         yield f"layer is {label.layer!a}, expected one of {', '.join(KNOWN_LAYERS)}"
     if label.layer == OBJECT_LAYER and not label.noun:

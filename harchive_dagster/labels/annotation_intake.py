@@ -2,18 +2,19 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harchive_dagster.errors import LabelError
+from harchive_dagster.errors import AnnotationFileError, LabelError, SettingsError
 from harchive_dagster.labels.annotation_files import is_label_file, read_annotations
 from harchive_dagster.labels.class_mapping import class_mapping_beside
 from harchive_dagster.labels.formats.documents import FileProblemError, read_annotation_file
 from harchive_dagster.labels.formats.proxy import read_proxies, sessions_named_in
 from harchive_dagster.labels.formats.registry import SUFFIXES
-from harchive_dagster.reasons import Reason
 
 _NAME = re.compile(r"[^.\x00-\x1f/\\]{1,100}")
+_MOST_NAME_BYTES = 200  # file systems take 255, of which drafts and class mappings need some
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def file_annotations(
         is_replacing: another file of that name may be there, or another class mapping beside it.
 
     Raises:
-        LabelError: it cannot be used, or not beside what was filed before; nothing was filed.
+        AnnotationFileError: it cannot be used, or not beside what was filed before; nothing was filed.
+        SettingsError: the folder cannot be written to.
     """
     raw = _content(path)
     if not is_label_file(path.name):
@@ -57,7 +59,26 @@ def file_annotations(
     if not sessions:
         raise _refused(path, "it names no video of ours, so that its session must be given")
     name = path.name if annotator is None else f"{annotator}.{path.name}"
+    if (length := len(os.fsencode(name))) > _MOST_NAME_BYTES:
+        raise _refused(path, f"its name would have {length} bytes, at most {_MOST_NAME_BYTES} are taken")
     filings = [_Filing(annotations / session / name, path, class_mapping) for session in sorted(sessions)]
+    try:
+        return _all_filed(filings, is_replacing=is_replacing)
+    except LabelError as error:
+        raise AnnotationFileError(
+            error.detail,
+            consequence=f"{path.name!a} was not filed.",
+            mend=f"{error.mend} A newer export takes an older one's place under the older one's name, with --replace.",
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"HARCHIVE_ANNOTATIONS cannot be written to: {error.strerror}.",
+            consequence=f"{path.name!a} was not filed.",
+            mend="Let it name a folder that you may write to, on a disk with space.",
+        ) from None
+
+
+def _all_filed(filings: "Sequence[_Filing]", *, is_replacing: bool) -> list[Filed]:
     for filing in filings:
         filing.require_free(is_replacing=is_replacing)
     counts = [filing.label_count() for filing in filings]
@@ -115,10 +136,9 @@ def _put(raw: bytes, target: Path) -> bool:
     return True
 
 
-def _refused(path: Path, problem: str) -> LabelError:
-    return LabelError(
-        Reason.ANNOTATION_INVALID,
-        f"file {path.name!a} cannot be taken in: {problem}.",
+def _refused(path: Path, problem: str) -> AnnotationFileError:
+    return AnnotationFileError(
+        f"{path.name!a} cannot be taken in: {problem}.",
+        consequence="It was not filed.",
         mend="Correct it, and import it again.",
-        evidence={"problems": [problem]},
     )

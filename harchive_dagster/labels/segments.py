@@ -168,7 +168,7 @@ def _steps(markers: Sequence[Marker], duration_ns: int, expected: Sequence[TaskS
     segments = []
     for start_ns, end_ns in marked_intervals_ns(markers, "task"):
         end_ns = min(end_ns, duration_ns)
-        presses = [m for m in markers if m.kind == "step" and start_ns < m.at_ns < end_ns]
+        presses = _presses(markers, start_ns, end_ns)
         starts = [start_ns, *(m.at_ns for m in presses)]
         # Only words of the taxonomy: a note may name a person.
         notes = [(None, None), *(taxonomy.words_of(m.note or "") for m in presses)]
@@ -188,6 +188,19 @@ def _steps(markers: Sequence[Marker], duration_ns: int, expected: Sequence[TaskS
             )
             segments.append(marked if verb or proposal is None else proposal)
     return segments
+
+
+def _presses(markers: Sequence[Marker], start_ns: int, end_ns: int) -> list[Marker]:
+    """The presses inside a span, in order. Those of one moment bound no step: the last with a note stands for all."""
+    by_moment: dict[int, Marker] = {}
+    for marker in markers:
+        if (
+            marker.kind == "step"
+            and start_ns < marker.at_ns < end_ns
+            and (marker.note or marker.at_ns not in by_moment)
+        ):
+            by_moment[marker.at_ns] = marker
+    return list(by_moment.values())
 
 
 def _proposed_steps(

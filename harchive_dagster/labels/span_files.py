@@ -1,6 +1,7 @@
 """Predicted and true spans from CSV files and from segments tables. Comparing them is in `evaluation`."""
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,9 @@ def _read(path: Path, by: str) -> pa.Table:
         raise _error(path, f"has wrong columns: {', '.join(problems[:_SHOWN_PROBLEMS])}")
     trimmed = {name: pc.utf8_trim_whitespace(rows[name]) for name in names}
     layer = trimmed.get("layer", pa.chunked_array([pa.repeat(DEFAULT_LAYER, rows.num_rows)]))
-    return pa.table({**trimmed, "layer": layer})
+    # Spreadsheets leave rows of nothing but commas at the end.
+    is_said = reduce(pc.or_, (pc.not_equal(column, "") for column in trimmed.values()))
+    return pa.table({**trimmed, "layer": layer}).filter(is_said)
 
 
 def _scores(path: Path, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

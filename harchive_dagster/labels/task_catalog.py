@@ -6,10 +6,9 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
-
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.labels.taxonomy import load_taxonomy
+from harchive_dagster.labels.yaml_lists import parse_yaml
 from harchive_dagster.landing.fields import Fields, Findings
 from harchive_dagster.landing.manifest import ENVIRONMENTS
 
@@ -112,8 +111,8 @@ def parse_task_catalog(text: str) -> TaskCatalog:
         SettingsError: naming everything that is wrong with it.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = parse_yaml(text)
+    except ValueError as error:
         raise _error([str(error)]) from None
     if not isinstance(document, dict):
         raise _error(["it must be a mapping"])

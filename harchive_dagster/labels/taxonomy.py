@@ -7,9 +7,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.labels.yaml_lists import parse_yaml
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _LONGEST_VERB = 8
@@ -87,8 +86,8 @@ def parse_taxonomy(text: str) -> Taxonomy:
         SettingsError: not YAML, not of the expected form, or a word stands in two places.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = parse_yaml(text)
+    except ValueError as error:
         raise _error(str(error)) from None
     if not isinstance(document, dict) or document.keys() != {"version", "verbs", "nouns"}:
         raise _error("it must hold exactly version, verbs and nouns")

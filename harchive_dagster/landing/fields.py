@@ -3,6 +3,7 @@
 What a manifest, a consent record or a catalogue must contain belongs to those modules, not here.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ INT64_MAX = 2**63 - 1
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOST_CHOICES = 40  # a line or two; the taxonomy has hundreds of words
 _NO_DAY = date.min
 _NO_MOMENT = datetime.min.replace(tzinfo=UTC)
 
@@ -65,6 +67,11 @@ def parse_json(raw: bytes, name: str) -> Any:
         raise ValueError(f"{name} is nested too deeply") from None
     except ValueError as error:  # covers JSONDecodeError, UnicodeDecodeError and numbers of thousands of digits
         raise ValueError(f"{name} is not valid JSON: {error}") from None
+
+
+def is_storable(text: str) -> bool:
+    """Whether tables and file names can hold a text: no NUL, and no half of a character, which JSON allows."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
@@ -284,6 +291,14 @@ class Fields:
         return "wrong" if key.partition("[")[0] in self._private else reprlib.repr(value)
 
 
+def _some_of(value: str, choices: Collection[str]) -> str:
+    """What could be meant: all choices, or of a whole vocabulary what is written like it."""
+    if len(choices) <= _MOST_CHOICES:
+        return f"one of {', '.join(sorted(choices))}"
+    near = ", ".join(difflib.get_close_matches(value, choices)) or "none is written like it"
+    return f"one of {len(choices)} words ({near})"
+
+
 def _text_problem(
     value: str, shown: str, pattern: str | None, choices: Collection[str] | None, max_length: int
 ) -> str | None:
@@ -292,10 +307,10 @@ def _text_problem(
     if len(value) > max_length:
         return f"has {len(value)} characters, at most {max_length} are allowed"
     if choices is not None and value not in choices:
-        return f"is {shown}, expected one of {', '.join(sorted(choices))}"
+        return f"is {shown}, expected {_some_of(value, choices)}"
     if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
         return f"is {shown}, expected the form {pattern}"
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_storable(value):
         return f"is {shown}, which cannot be stored as text"
     return None
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
 
 from harchive_dagster.errors import SettingsError
@@ -12,6 +13,8 @@ _MIN_KEY_BYTES = 16
 
 _LENGTH = 20
 """Base-32 characters kept: 100 bits, so collisions among 10^9 names stay below 10^-12."""
+
+_ANNOTATOR = re.compile(rf"a-[a-z2-7]{{{_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,13 @@ class Pseudonymiser:
         """A published segment's id."""
         return self._pseudonym("g", name)
 
+    def annotation(self, name: str) -> str:
+        """The id of an annotator's label in another one's job."""
+        return self._pseudonym("l", name)
+
     def annotator(self, name: str) -> str:
-        """The annotator's pseudonym."""
-        return self._pseudonym("a", name)
+        """The annotator's pseudonym; of a pseudonym itself, which comes back in others' jobs: nobody is two people."""
+        return name if _ANNOTATOR.fullmatch(name) else self._pseudonym("a", name)
 
     def _pseudonym(self, kind: str, name: str) -> str:
         # The kind is part of the message, so that a worker and a session of one name do not share a pseudonym.

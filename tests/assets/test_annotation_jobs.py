@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from harchive_dagster.cli import cli
 from harchive_dagster.commands.annotate import export
 from harchive_dagster.delivery.annotation_jobs import WHICH_LABELS
-from harchive_dagster.errors import HarchiveError, LakeError
+from harchive_dagster.errors import HarchiveError, LakeError, SettingsError
 from harchive_dagster.labels.formats.registry import FORMATS
 from harchive_dagster.lake import schemas
 
@@ -163,6 +163,54 @@ def test_others_class_numbers_go_out_and_come_back_as_our_words(labelled: Any, r
     assert (row["verb"], row["verb_class"], row["noun_class"]) == ("Scrub-Down", "4", "9")
     refused = run(*export, "--tool", "elan")
     assert (refused.exit_code, "is for --tool epic" in refused.output) == (2, True)
+
+
+def test_what_people_drew_goes_to_others_without_their_names_and_comes_back(
+    labelled: Any, run: Any, tmp_path: Path
+) -> None:
+    header = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text"
+    for who in ("asha", "ravi"):
+        rows = f"{who}-1,{who},action,0,2000000000,wash,plate,\n2,{who},action,2000000000,3000000000,place,plate,"
+        (tmp_path / f"{who}.csv").write_text(f"{header}\n{rows}\n")
+        run("import", tmp_path / f"{who}.csv", "--session", SESSION)
+    assert labelled.run(selection=["annotations"]).success
+    for tool in TOOLS:
+        run("export", SESSION, "--tool", tool, "--to", tmp_path / tool, "--labels", "annotations")
+        written = [path.read_text() for path in (tmp_path / tool).glob("s-*")]
+        assert not [text for text in written if "asha" in text or "ravi" in text]
+    shutil.rmtree(next(labelled.landing.annotations.glob("s-*")))
+    (job,) = (tmp_path / "csv").glob("*.csv")
+    assert "4 labels, filed" in run("import", job).output
+    assert labelled.run(selection=["annotations"]).success
+    annotators = {row["annotator"] for row in labelled.lake.read(schemas.ANNOTATIONS).to_pylist()}
+    assert annotators == {labelled.pseudonyms.annotator(who) for who in ("asha", "ravi")}
+
+
+def test_labels_of_a_session_that_no_run_took_in_are_filed_and_wondered_at(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "asha.csv").write_text(
+        "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,asha,action,0,9,fold,,\n"
+    )
+    result = run("import", tmp_path / "asha.csv", "--session", "ses-to-labl")
+    assert result.exit_code == 0
+    assert "no session 'ses-to-labl' in the lake (ses-to-label). Its labels wait" in result.stderr
+    assert "no session" not in run("import", tmp_path / "asha.csv", "--session", SESSION).output
+
+
+def test_a_job_is_not_put_into_a_file(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("")
+    result = run("export", SESSION, "--tool", "csv", "--to", tmp_path / "job")
+    assert (result.exit_code, "is a file" in result.output) == (2, True)
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(labelled: Any, run: Any, tmp_path: Path) -> None:
+    shutil.rmtree(labelled.landing.annotations)
+    labelled.landing.annotations.write_text("")
+    try:
+        with pytest.raises(SettingsError, match=r"job cannot be written to .* Not a directory"):
+            run("export", SESSION, "--tool", "csv", "--to", tmp_path)
+    finally:
+        labelled.landing.annotations.unlink()
+        labelled.landing.annotations.mkdir()
 
 
 def test_an_unknown_word_reaches_segments_as_written_and_what_is_published_flagged(

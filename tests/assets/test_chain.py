@@ -87,9 +87,20 @@ def test_segments_come_from_annotators_from_motion_and_from_presses_that_the_tas
     assert {(row["layer"], row["source"]) for row in segments} == {
         ("action", "annotator"),
         ("activity", "model"),
+        ("step", "worker_marker"),
         ("step", "model"),
     }
-    assert {row["model"] for row in segments if row["layer"] == "step"} == {"step-alignment"}
+    steps = [row for row in segments if row["layer"] == "step"]
+    assert {row["model"] for row in steps if row["source"] == "model"} == {"step-alignment"}
+
+
+def test_steps_are_named_what_the_worker_did_then(materialized):
+    steps = [row for row in rows_of(materialized, schemas.SEGMENTS) if row["layer"] == "step" and row["verb"]]
+    assert len(steps) > 8
+    for step in steps:
+        done = materialized.truths[step["session_id"]].segments
+        (action,) = (one for one in done if one.start_ns <= step["start_ns"] < one.end_ns)
+        assert step["label"] == action.label
 
 
 def test_annotators_are_pseudonyms(materialized):

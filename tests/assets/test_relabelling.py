@@ -78,10 +78,11 @@ def test_annotators_who_agree_by_chance_alone_set_their_session_aside(day):
     assert changed_sessions(day, schemas.PUBLISHED_SEGMENTS, before) == gone
 
 
-def test_a_mended_label_takes_the_session_in_again_and_the_check_still_warns_of_poor_agreement(day):
-    annotate(day, "s-relabelled", "ravi", (1, 3, "wash"), (5, 7, "rinse"), (8, 9, "place"))
+def test_a_mended_label_takes_the_session_in_again_and_the_check_warns_of_poor_agreement_and_hidden_labels(day):
+    annotate(day, "s-relabelled", "ravi", (1, 3, "wash"), (5, 7, "rinse"), (8, 9, "place"), (8.2, 8.8, "hold"))
     result = day.run(selection=LABELLED)
     assert result.success
     assert not day.lake.read(ledgers.QUARANTINE).num_rows
     assert not verdict(result).passed
     assert "harchive disagreements --session s-relabelled" in verdict(result).description
+    assert "1 labels of s-relabelled lie under others" in verdict(result).description

@@ -17,8 +17,10 @@ from harchive_dagster.demo.timeline import (
     write_annotations,
 )
 from harchive_dagster.labels.annotation_files import read_annotations
-from harchive_dagster.labels.task_catalog import load_task_catalog
+from harchive_dagster.labels.segments import build_segments
+from harchive_dagster.labels.task_catalog import expected_steps, load_task_catalog
 from harchive_dagster.labels.taxonomy import load_taxonomy
+from harchive_dagster.landing.manifest import Marker
 
 
 @given(st.floats(0.5, 600))
@@ -51,10 +53,27 @@ def test_every_task_is_in_the_catalogue() -> None:
 
 def test_a_task_starts_before_its_steps_and_ends_inside_the_session() -> None:
     markers = markers_of(default_phases(20.0), "fold_laundry", has_private=False)
-    assert [m.kind for m in markers] == ["task_start", "step", "step", "step", "task_end"]
+    assert [m.kind for m in markers] == ["task_start", *["step"] * 6, "task_end"]
     assert [m.at_ns for m in markers] == sorted(m.at_ns for m in markers)
     assert markers[0].at_ns > 0
     assert markers[-1].at_ns < 20_000_000_000
+
+
+@pytest.mark.parametrize("task_id", TASK_IDS)
+@pytest.mark.parametrize("duration_s", [5.0, 20.0])
+def test_every_step_that_the_presses_are_named_is_what_the_worker_does_then(task_id: str, duration_s: float) -> None:
+    phases = default_phases(duration_s)
+    truth = {(done.start_ns, done.label) for done in segments_of(phases, task_id)}
+    segments = build_segments(
+        markers=[Marker(m.at_ns, m.kind, m.note) for m in markers_of(phases, task_id, has_private=False)],
+        annotations=[],
+        activity=[],
+        duration_ns=round(duration_s * 1e9),
+        expected_steps=expected_steps(task_id),
+    )
+    named = {(one.start_ns, one.label) for one in segments if one.verb}
+    assert len(named) >= len(segments) - 1
+    assert named <= truth
 
 
 def test_private_time_lasts_two_seconds() -> None:

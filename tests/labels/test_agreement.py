@@ -15,6 +15,7 @@ from harchive_dagster.labels.agreement import (
     GRID_NS,
     SAME_SPAN_IOU,
     by_annotator,
+    covered_count,
     layer_agreements,
     said,
     same_spans,
@@ -134,6 +135,13 @@ def test_of_two_exact_halves_the_earlier_is_the_same_span():
 def test_labels_of_one_person_are_taken_one_at_a_time():
     (mine,) = by_annotator([label(0, 4), label(2, 6, verb="wipe"), label(3, 4, verb="wash")])
     assert steps_of(mine) == [(0, 4, "fold shirt"), (4, 6, "wipe shirt")]
+
+
+def test_labels_that_lie_under_others_of_the_same_person_and_layer_are_counted():
+    mine = [label(0, 4), label(2, 6, verb="wipe"), label(3, 4, verb="wash")]
+    others = [label(3, 4, "ravi"), label(3, 4, layer="step"), label(0, 9, layer="object"), label(1, 2, layer="object")]
+    assert covered_count([*mine, *others]) == 1
+    assert covered_count(others) == 0
 
 
 def test_a_crowd_that_nobody_has_is_refused():

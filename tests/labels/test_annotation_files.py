@@ -65,8 +65,8 @@ def test_the_tool_is_kept_where_the_file_names_it(tmp_path: Path) -> None:
     assert label.created_at_utc == datetime(2026, 3, 15, 4, 30, tzinfo=UTC)
 
 
-def test_a_spreadsheet_s_byte_order_mark_and_line_ends_do_no_harm(tmp_path: Path) -> None:
-    _write(tmp_path, f"\ufeff{HEADER}\r\na1,asha,action,0,9,fold,,\r\n\r\n")
+def test_a_spreadsheet_s_byte_order_mark_line_ends_and_rows_of_commas_do_no_harm(tmp_path: Path) -> None:
+    _write(tmp_path, f"\ufeff{HEADER}\r\na1,asha,action,0,9,fold,,\r\n\r\n,,,,,,,\r\n, ,,,,,,\r\n")
     (label,) = read_annotations(tmp_path, session_pseudonym="s-abc")
     assert label.verb == "fold"
 
@@ -134,17 +134,25 @@ def test_the_same_file_under_two_names_is_refused(tmp_path: Path) -> None:
         read_annotations(tmp_path, session_pseudonym="s-abc")
 
 
+def test_annotators_who_found_nothing_to_label_may_send_the_same_file(tmp_path: Path) -> None:
+    for name in ("asha.csv", "ravi.csv"):
+        _write(tmp_path, f"{HEADER}\n", name)
+    assert read_annotations(tmp_path, session_pseudonym="s-abc") == []
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "header lacks"),
+        ("", "first line, which names the columns, is empty"),
+        (HEADER.replace(",", ";"), "columns are separated by ';'; save it with commas"),
+        (HEADER.replace(",", "\t"), r"columns are separated by '\\t'; save it with commas"),
         ("annotation_id,layer,start_ns,end_ns,verb,noun,text\n", r"lacks \['annotator'\]"),
         (f"{HEADER},mood\n", r"unknown \['mood'\]"),
         (f"{HEADER},text\n", r"repeats \['text'\]"),
         (f"{HEADER}\na1,asha\n", "line 2 has 2 cells, the header has 8"),
         (f'{HEADER}\na1,asha,action,0,9,fold,,"open\n', "unexpected end of data"),
         (f"{HEADER}\na1,asha,action,0,9,fold,,a\0b\n", "NUL"),
-        (b"\xff\xfe", "codec can't decode"),
+        (f"{HEADER}\na1,asha,action,0,9,fold,,caf\xe9\n".encode("cp1252"), "not UTF-8 .in spreadsheets: CSV UTF-8"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str | bytes, problem: str) -> None:

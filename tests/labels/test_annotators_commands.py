@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import os
 from datetime import UTC, date, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from harchive_dagster.cli import cli
+from harchive_dagster.errors import LakeError
 from harchive_dagster.lake import schemas
 from harchive_dagster.lake.tables import Lake, worker_day_key
+from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 from harchive_dagster.worker_day import WorkerDay
 
 SECOND = 1_000_000_000
@@ -65,6 +68,17 @@ def test_a_choice_and_a_limit(lake):
     assert run("--session", "ses-2").splitlines()[-1] == "1 spans on which annotators differ"
     assert run("--day", "2026-03-03").splitlines() == ["0 spans on which annotators differ"]
     assert "and 1 more: --limit shows them, --csv all" in run("--limit", "1", "--worker", "worker-01")
+
+
+def test_a_session_is_chosen_by_its_pseudonym_as_well_and_a_mistyped_one_is_no_agreement(lake):
+    pseudonym = Pseudonymiser(os.environ["HARCHIVE_PSEUDONYM_KEY"].encode()).session("ses-2")
+    assert run("--session", pseudonym) == run("--session", "ses-2")
+    with pytest.raises(LakeError, match=r"no session 'ses-3' in the lake \(ses-"):
+        CliRunner().invoke(cli, ["disagreements", "--session", "ses-3"], catch_exceptions=False)
+
+
+def test_where_nobody_labelled_what_another_did_the_command_says_so(lake):
+    assert run("--day", "2026-03-03", command="agreement") == "no layer of a session was labelled by several people\n"
 
 
 def test_all_of_them_as_csv(lake):

@@ -69,6 +69,17 @@ def test_verbs_can_be_compared_alone_and_a_choice_of_sessions(tmp_path):
     assert chosen["edit_score"] == 0.5  # nothing happens in s9, and something was predicted
 
 
+def test_a_choice_of_sessions_may_begin_with_a_byte_order_mark_and_have_spaces_in_names(tmp_path):
+    truth = written(tmp_path, TRUTH.replace("s2,", "kitchen 2,"), "truth.csv")
+    files = written(tmp_path, PREDICTED.replace("s2,", "kitchen 2,")), "--truth", truth, "--json"
+    chosen = run(*files, "--sessions", written(tmp_path, "\ufeffs1\r\nkitchen 2\r\n\r\n", "split.txt"))
+    assert [json.loads(chosen.output)[name] for name in ("recording_count", "truth_count")] == [2, 3]
+
+
+def test_a_spreadsheet_s_rows_of_commas_are_no_predictions(tmp_path):
+    assert len(read_spans(written(tmp_path, f"\ufeff{HEAD}\r\n{ROW}\r\n,,,,\r\n, ,,,\r\n"))) == 1
+
+
 def test_detections_with_scores_may_overlap(tmp_path):
     text = "session,start_ns,end_ns,label,score\ns1,0,1000,fold shirt,.9\ns1,0,900,stack shirt,1e-3\n"
     found = read_spans(written(tmp_path, text))

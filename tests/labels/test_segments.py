@@ -53,6 +53,13 @@ def _spans(segments: list[Segment], layer: str) -> list[tuple[float, float, str]
     return [(s.start_ns / SECOND, s.end_ns / SECOND, s.label) for s in segments if s.layer == layer]
 
 
+def test_presses_of_one_moment_are_one_and_keep_their_words() -> None:
+    markers = _markers(
+        (2, "task_start"), (4, "step", "wipe the table"), (4, "step"), (6, "step"), (6, "step"), (8, "task_end")
+    )
+    assert [segment.label for segment in _build(markers=markers)] == ["step 1", "wipe table", "step 3"]
+
+
 def test_the_worker_s_presses_become_steps() -> None:
     markers = _markers(
         (1, "task_start"), (4, "step", "fold the shirt"), (5, "mistake"), (6, "step"), (9, "task_end"), (20, "step")

@@ -69,6 +69,7 @@ def test_a_task_asks_of_its_annotators_to_agree_more_than_chance_unless_it_says_
         ("task_id: wash_dishes", "task_id: fold_laundry", "'fold_laundry', which is taken"),
         ("verb: tighten", "verb: juggle", "verb is 'juggle', expected one of"),
         ("noun: wrench", "noun: unicorn", "noun is 'unicorn', expected one of"),
+        ("noun: wrench", "noun: wrensh", r"noun is 'wrensh', expected one of \d+ words \(wrench"),
         ("noun: wrench", "noun: spanner", "noun is 'spanner', expected one of"),
         ("objects: [table, cloth", "objects: [table, unicorn", r"objects\[1\] is 'unicorn', expected one of"),
         ("duration_s: [5, 600]", "duration_s: [600, 5]", "must be the shortest and the longest"),
@@ -80,6 +81,11 @@ def test_a_task_asks_of_its_annotators_to_agree_more_than_chance_unless_it_says_
         ("    success: The whole", "    min_agreement: 2\n    success: The whole", "min_agreement is 2"),
         ("tasks:", "jobs:", "tasks is missing"),
         ("tasks:", "tasks: [", "while parsing"),
+        (
+            "    success: The whole",
+            "    success: Clean.\n    success: The whole",
+            "key 'success' appears twice in .* line",
+        ),
     ],
 )
 def test_a_catalogue_that_contradicts_itself_is_refused(old: str, new: str, problem: str) -> None:

@@ -96,6 +96,12 @@ def test_a_taxonomy_that_contradicts_itself_is_refused(changed: dict[str, Any], 
         parse_taxonomy(yaml.safe_dump(GOOD | changed, sort_keys=False))
 
 
+def test_a_word_that_is_listed_twice_does_not_lose_its_synonyms_unseen() -> None:
+    text = yaml.safe_dump(GOOD).replace("cup: []", "cup: [mug]\n    cup: []")
+    with pytest.raises(SettingsError, match=r"key 'cup' appears twice in .* line"):
+        parse_taxonomy(text)
+
+
 def test_a_taxonomy_that_is_no_yaml_is_refused() -> None:
     with pytest.raises(SettingsError, match="while parsing"):
         parse_taxonomy("verbs: [")

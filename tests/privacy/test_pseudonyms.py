@@ -30,5 +30,11 @@ def test_a_worker_and_a_session_of_one_name_do_not_share_their_pseudonym():
     assert ONE.participant("x")[2:] != ONE.session("x")[2:] != ONE.annotator("x")[2:]
 
 
+def test_an_annotator_whose_labels_come_back_under_the_pseudonym_is_no_second_one():
+    asha = ONE.annotator("asha")
+    assert ONE.annotator(asha) == asha
+    assert ONE.annotator(f"{asha}x") not in (asha, f"{asha}x")
+
+
 def test_the_key_is_not_shown():
     assert "0123456789" not in repr(ONE)

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
 
+_OTHER_SEPARATORS = (";", "\t")
+"""What spreadsheets write where the comma is the decimal sign, or for "Text"."""
+
 
 def header_of(file: AnnotationFile) -> list[str]:
     """The column names, trimmed; empty for an empty file.
@@ -34,6 +37,10 @@ def rows_of(
         FileProblemError: it is not of that form.
     """
     header = header_of(file)
+    if not header:
+        raise FileProblemError("it cannot be read: its first line, which names the columns, is empty")
+    if len(header) == 1 and (other := next((mark for mark in _OTHER_SEPARATORS if mark in header[0]), None)):
+        raise FileProblemError(f"it cannot be read: its columns are separated by {other!a}; save it with commas")
     missing = [name for name in required if name not in header]
     unknown = [name for name in header if is_closed and name not in (*required, *optional)]
     if missing or unknown or len(set(header)) < len(header):
@@ -45,7 +52,7 @@ def rows_of(
     try:
         next(reader)
         for cells in reader:
-            if not cells:
+            if not any(map(str.strip, cells)):  # spreadsheets leave rows of nothing but commas at the end
                 continue
             if len(cells) != len(header):
                 raise FileProblemError(

@@ -19,6 +19,7 @@ MAX_FILE_BYTES = 64 * 2**20
 """A label a second for a day, with long texts, is under 20 MB."""
 
 _SPACE = b" \t\r\n"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # editors and spreadsheets put it in front
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -41,12 +42,15 @@ class AnnotationFile:
     @property
     def is_json(self) -> bool:
         """Whether it begins as a JSON list or object does."""
-        return self.raw.lstrip(_SPACE)[:1] in (b"[", b"{")
+        return self._begins_with(b"[", b"{")
 
     @property
     def is_xml(self) -> bool:
         """Whether it begins as XML does."""
-        return self.raw.removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)[:1] == b"<"
+        return self._begins_with(b"<")
+
+    def _begins_with(self, *marks: bytes) -> bool:
+        return self.raw.removeprefix(_BYTE_ORDER_MARK).lstrip(_SPACE).startswith(marks)
 
     @cached_property
     def text(self) -> str:
@@ -56,9 +60,9 @@ class AnnotationFile:
             FileProblemError: it is not UTF-8, or holds a NUL.
         """
         try:
-            text = self.raw.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
+            text = self.raw.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise FileProblemError(f"it cannot be read: {error}") from None
+            raise FileProblemError(f"it is not UTF-8 (in spreadsheets: CSV UTF-8): {error}") from None
         if "\0" in text:
             raise FileProblemError("it cannot be read: it holds a NUL character")
         return text
@@ -71,7 +75,7 @@ class AnnotationFile:
             FileProblemError: it is none.
         """
         try:
-            return parse_json(self.raw, "it")
+            return parse_json(self.raw.removeprefix(_BYTE_ORDER_MARK), "it")
         except ValueError as error:
             raise FileProblemError(str(error)) from None
 

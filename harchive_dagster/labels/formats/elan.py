@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
-from harchive_dagster.labels.formats.elan_job import RESOLUTION_NS, job_files
+from harchive_dagster.labels.formats.elan_job import RESOLUTION_NS, WORDS, job_files
 from harchive_dagster.labels.formats.protocol import Drawn, Job, Reading, Source
 from harchive_dagster.labels.layers import KNOWN_LAYERS
 from harchive_dagster.labels.taxonomy import load_taxonomy
@@ -49,10 +49,14 @@ class Elan:
         version = root.get("FORMAT") or ""
         labels, problems = [], []
         for tier in root.iterfind("TIER"):
-            if tier.get("PARENT_REF"):
+            if tier.get("PARENT_REF") and tier.get("LINGUISTIC_TYPE_REF") in WORDS:
                 continue
             name = tier.get("TIER_ID") or ""
             layer = _layer(tier)
+            if tier.find("ANNOTATION/REF_ANNOTATION") is not None:
+                problems.append(
+                    f"tier {name!a} has no times of its own, and its linguistic type is neither {' nor '.join(WORDS)}"
+                )
             for drawn in _annotations(tier, slots_ns, words):
                 if layer is None:
                     problems.append(
@@ -109,7 +113,7 @@ def _milliseconds(text: str | None) -> int:
 
 def _words(root: "_Element") -> Mapping[str, dict[str, str]] | None:
     """Verb and noun by the annotation they belong to; None where the file has no tiers for them."""
-    children = [tier for tier in root.iterfind("TIER") if tier.get("LINGUISTIC_TYPE_REF") in ("verb", "noun")]
+    children = [tier for tier in root.iterfind("TIER") if tier.get("LINGUISTIC_TYPE_REF") in WORDS]
     if not children:
         return None
     words: dict[str, dict[str, str]] = {}

@@ -17,7 +17,9 @@ RESOLUTION_NS = 1_000_000
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _CONSTRAINT = "Symbolic_Association"
-_WORDS = ("verb", "noun")
+WORDS = ("verb", "noun")
+"""Linguistic types of the child tiers that hold a label's words."""
+
 _LANGUAGE = "eng"
 
 
@@ -70,7 +72,7 @@ class _Document:
             parent.set("ANNOTATOR", who)
         children = {
             word: self._add(self.root, "TIER", TIER_ID=f"{word}-{name}", LINGUISTIC_TYPE_REF=word, PARENT_REF=name)
-            for word in _WORDS
+            for word in WORDS
         }
         for label in labels:
             start_ms, end_ms = _times_ms(label)
@@ -104,7 +106,7 @@ class _Document:
             kind.set("GRAPHIC_REFERENCES", "false")
             if layer in TEXTS:
                 kind.set("CONTROLLED_VOCABULARY_REF", layer)
-        for word in _WORDS:
+        for word in WORDS:
             kind = self._add(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID=word, TIME_ALIGNABLE="false")
             kind.set("GRAPHIC_REFERENCES", "false")
             kind.set("CONSTRAINTS", _CONSTRAINT)

@@ -178,7 +178,7 @@ def _annotator(completed_by: Any) -> str:
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
     is_name = isinstance(completed_by, int | str) and not isinstance(completed_by, bool)
-    return str(completed_by) if is_name else ""
+    return str(completed_by).strip() if is_name else ""
 
 
 def _region(results: list[dict[str, Any]], clock: FrameClock, frame: _Frame) -> list[Drawn]:
@@ -192,6 +192,9 @@ def _region(results: list[dict[str, Any]], clock: FrameClock, frame: _Frame) -> 
             boxes, noun = boxes_of(value, clock)
             span_ns = clock.seen_ns(boxes)
             drawn.append(replace(frame.drawn(len(drawn), OBJECT_LAYER, span_ns, clock.proxy), boxes=boxes, noun=noun))
+    others = [str(result.get("type")) for result in results if str(result.get("type")).endswith("labels")]
+    if others and not drawn:
+        raise FileProblemError(f"it is of type {others[0]!a}; labels are read from timelinelabels and videorectangle")
     return [
         replace(label, noun=said.get(NOUN_TAG, label.noun), text=label.text or said.get(TEXT_TAG, ""))
         for label in drawn

@@ -9,6 +9,7 @@ from typing import Any
 from harchive_dagster.labels.formats.csv_rows import csv_bytes, rows_of
 from harchive_dagster.labels.formats.documents import AnnotationFile
 from harchive_dagster.labels.formats.protocol import Box, Drawn, Job, Reading, Source
+from harchive_dagster.labels.formats.proxy import video_named_in
 from harchive_dagster.landing.fields import Fields, Findings, parse_json, parse_moment
 
 REQUIRED_COLUMNS = ("annotation_id", "annotator", "layer", "start_ns", "end_ns", "verb", "noun", "text")
@@ -32,8 +33,10 @@ class PlainCsv:
         """Whatever is neither JSON nor XML; a header that does not fit is told when it is read."""
         return not file.is_json and not file.is_xml
 
-    def read(self, file: AnnotationFile, source: Source) -> Reading:  # noqa: ARG002 - rows say everything themselves
-        """Rows with wrong cells become problems."""
+    def read(self, file: AnnotationFile, source: Source) -> Reading:
+        """Rows with wrong cells become problems. They say everything themselves, but whose they are: the name may."""
+        if named := video_named_in(file.name):
+            source.require_own(named[0])
         labels, problems = [], []
         for place, row in rows_of(file, REQUIRED_COLUMNS, OPTIONAL_COLUMNS, is_closed=True):
             wrong = list(_problems(row))

@@ -89,8 +89,7 @@ class Source:
         named = next(filter(None, map(video_named_in, texts)), None)
         if named is not None:
             pseudonym, digest = named
-            if pseudonym != self.session_pseudonym:
-                raise FileProblemError(f"it labels {pseudonym!a}, another session")
+            self.require_own(pseudonym)
             found = next((proxy for proxy in self.proxies if proxy.sha256.startswith(digest)), None)
             if found is None:
                 known = ", ".join(proxy.sha256[:16] for proxy in self.proxies) or "none"
@@ -101,6 +100,15 @@ class Source:
         if len({proxy.table_digest for proxy in self.proxies}) > 1:
             raise FileProblemError("it does not name its video, and jobs with different frame times were exported")
         return self.proxies[0] if self.proxies else None
+
+    def require_own(self, pseudonym: str) -> None:
+        """Refuse what was drawn on the video of another session.
+
+        Raises:
+            FileProblemError: it was.
+        """
+        if pseudonym != self.session_pseudonym:
+            raise FileProblemError(f"it labels {pseudonym!a}, another session")
 
     def frames_of(self, *texts: str) -> Proxy:
         """The proxy whose frames a file counts.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harchive_dagster.errors import LabelError, SettingsError
+from harchive_dagster.errors import AnnotationFileError, LabelError, SettingsError
 from harchive_dagster.labels.annotation_files import read_annotations
 from harchive_dagster.labels.annotation_intake import file_annotations
 from harchive_dagster.labels.class_mapping import class_mapping_beside, parse_class_mapping, read_class_mapping
@@ -254,14 +254,16 @@ def test_an_import_files_the_mapping_beside_the_labels_and_keeps_it(annotations:
 def test_another_mapping_takes_the_place_of_the_first_only_when_asked(annotations: Any, take_in: Any) -> None:
     take_in(THEIRS)
     other = f"{HEADER}\nverb,0,park,hold\n"
-    with pytest.raises(LabelError, match=r"another file 'asha\.kitchen\.csv\.classes\.csv' was filed before"):
+    with pytest.raises(AnnotationFileError, match=r"another file 'asha\.kitchen\.csv\.classes\.csv' was filed before"):
         take_in(other)
     assert not take_in(other, is_replacing=True).is_unchanged
     assert [label.verb for label in annotations.read()] == ["hold"]
 
 
 def test_a_mapping_that_cannot_be_used_keeps_the_file_out(annotations: Any, take_in: Any) -> None:
-    with pytest.raises(LabelError, match=r"class mapping 'theirs\.csv' cannot be used: line 2: class_id is 'x'"):
+    with pytest.raises(
+        AnnotationFileError, match=r"class_id is 'x', expected a whole number\. 'kitchen.csv' was not filed"
+    ):
         take_in(f"{HEADER}\nverb,x,park,hold\n")
     assert not annotations.root.exists()
 
@@ -269,5 +271,5 @@ def test_a_mapping_that_cannot_be_used_keeps_the_file_out(annotations: Any, take
 @pytest.mark.parametrize("name", ["a.classes.csv", "a.proxy.json", "a.txt", ".a.csv"])
 def test_a_file_that_no_run_would_read_is_not_taken_in(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(_epic(verb="park"))
-    with pytest.raises(LabelError, match="its name is none of a label file"):
+    with pytest.raises(AnnotationFileError, match="its name is none of a label file"):
         file_annotations(tmp_path / name, tmp_path / "annotations", SESSION, None)

@@ -112,6 +112,24 @@ def test_words_are_those_of_the_child_tiers_where_there_are_any(read: Any) -> No
     assert (label.verb, label.noun, label.text) == ("juggle", None, "fold the shirt")
 
 
+def test_a_child_tier_with_times_of_its_own_is_read_as_any_other(read: Any) -> None:
+    child = f'<TIER TIER_ID="step" PARENT_REF="action">{ONE.replace("a1", "a2")}</TIER>'
+    assert {label.layer for label in read(_document(f'<TIER TIER_ID="action">{ONE}</TIER>{child}'))} == {
+        "action",
+        "step",
+    }
+
+
+def test_a_child_tier_of_anything_but_words_is_told_and_not_dropped(read: Any) -> None:
+    child = """<TIER TIER_ID="mood" LINGUISTIC_TYPE_REF="default-lt" PARENT_REF="action"><ANNOTATION>
+<REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1"><ANNOTATION_VALUE>calm</ANNOTATION_VALUE>
+</REF_ANNOTATION></ANNOTATION></TIER>"""
+    with pytest.raises(
+        LabelError, match="tier 'mood' has no times of its own, and its linguistic type is neither verb nor noun"
+    ):
+        read(_document(f'<TIER TIER_ID="action">{ONE}</TIER>{child}'))
+
+
 def test_a_slot_without_a_value_lies_between_its_neighbours(read: Any) -> None:
     slots = SLOTS.replace(
         '<TIME_SLOT TIME_SLOT_ID="ts2"', '<TIME_SLOT TIME_SLOT_ID="tsx"/><TIME_SLOT TIME_SLOT_ID="ts2"'

@@ -165,7 +165,7 @@ def test_a_label_says_which_video_it_was_drawn_on(annotations: Any, make_job: Ca
     assert attributes["proxy_fps"] == pytest.approx(30, rel=1e-9)
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "csv"])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_labels_on_another_session_s_video_are_refused_or_passed_over(
     annotations: Any, make_proxy: Callable[..., Proxy], make_job: Callable[..., Job], tool: str
 ) -> None:

@@ -69,6 +69,12 @@ def test_an_export_as_documented_is_read_with_both_ends_inside(read: Any) -> Non
     assert (label.tool, label.created_at_utc.isoformat()) == ("label-studio", "2026-03-15T10:00:00.123456+00:00")
 
 
+def test_an_editor_s_byte_order_mark_does_no_harm(annotations: Any, read: Any) -> None:
+    assert len(read(_task(CUT))) == 1
+    annotations.drop(b"\xef\xbb\xbf" + json.dumps([_task(CUT)]).encode(), "project-1-at-2026-03-15.json")
+    assert len(annotations.read()) == 1
+
+
 def test_a_region_s_noun_and_text_are_its_own(read: Any) -> None:
     noun = CUT | {"type": "choices", "from_name": "noun", "value": {"choices": ["shirt"]}}
     text = CUT | {"type": "textarea", "from_name": "text", "value": {"text": ["twice", "slowly"]}}
@@ -89,6 +95,12 @@ def test_regions_without_ids_stay_apart(read: Any) -> None:
     assert [label.annotation_id for label in read(_task(bare, bare))] == ["1001:result 0", "1001:result 1"]
 
 
+def test_a_region_of_another_kind_of_control_is_told_and_not_dropped(read: Any) -> None:
+    audio = CUT | {"type": "labels", "value": {"start": 0.1, "end": 2.5, "labels": ["cut"]}}
+    with pytest.raises(LabelError, match=r"region 'a1': it is of type 'labels'; labels are read from timelinelabels"):
+        read(_task(audio))
+
+
 def test_cancelled_annotations_and_predictions_are_no_labels(read: Any) -> None:
     assert read(_task(CUT, annotation={"was_cancelled": True}, predictions=[{"result": [CUT]}])) == []
 
@@ -99,12 +111,26 @@ def test_cancelled_annotations_and_predictions_are_no_labels(read: Any) -> None:
         (7, "7"),
         ({"id": 7, "email": "asha@example.org"}, "asha@example.org"),
         ({"id": 7}, "7"),
+        (" ", "project-1-at-2026-03-15"),
         (None, "project-1-at-2026-03-15"),
     ],
 )
 def test_who_drew_it_is_who_completed_it(read: Any, completed_by: Any, who: str) -> None:
     (label,) = read(_task(CUT, annotation={"completed_by": completed_by}))
     assert label.annotator == who
+
+
+@pytest.mark.parametrize("place", ["annotator", "text", "annotation_id"])
+def test_half_a_character_is_told_before_a_table_has_to_hold_it(read: Any, place: str) -> None:
+    half = "asha \ud83d"
+    text = CUT | {"type": "textarea", "from_name": "text", "value": {"text": [half]}}
+    tasks = {
+        "annotator": _task(CUT, annotation={"completed_by": {"email": half}}),
+        "text": _task(CUT, text),
+        "annotation_id": _task(CUT | {"id": half}),
+    }
+    with pytest.raises(LabelError, match=rf"{place} is '.*asha \\ud83d', which cannot be stored as text"):
+        read(tasks[place])
 
 
 def test_two_people_s_copies_of_one_proposal_are_two_labels(read: Any) -> None:

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from harchive_dagster.errors import AnnotationFileError, SettingsError
+from harchive_dagster.labels.annotation_intake import file_annotations
+
+SESSION = "s-abcdefghij234567klmn"
+OTHER = "s-zzzzzzzzzzzzzzzzzzzz"
+ROWS = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,asha,action,0,9,fold,,\n"
+
+
+def _file(folder: Path, name: str = "asha.csv", content: str = ROWS, annotator: str | None = None) -> Path:
+    (folder / name).write_text(content)
+    (filed,) = file_annotations(folder / name, folder / "annotations", SESSION, annotator)
+    return filed.path
+
+
+def test_a_refusal_says_that_nothing_was_filed_and_nothing_of_quarantine(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationFileError, match=r"annotator is empty\. 'asha\.csv' was not filed\.") as caught:
+        _file(tmp_path, content=ROWS.replace("asha", ""))
+    assert "quarantine" not in str(caught.value)
+
+
+@pytest.mark.parametrize("annotator", ["..", "a/b", "a.b", "", "asha\n", "é" * 100])
+def test_an_annotator_that_a_file_s_name_cannot_hold_is_refused(tmp_path: Path, annotator: str) -> None:
+    with pytest.raises(AnnotationFileError, match=r"cannot be part of a file's name|at most 200 are taken"):
+        _file(tmp_path, annotator=annotator)
+
+
+def test_a_name_at_the_limit_is_filed(tmp_path: Path) -> None:
+    assert _file(tmp_path, f"{'a' * 196}.csv").is_file()
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_setting_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "annotations").write_text("")
+    with pytest.raises(SettingsError, match=r"HARCHIVE_ANNOTATIONS cannot be written to: .*asha\.csv' was not filed"):
+        _file(tmp_path)
+
+
+def test_our_own_table_of_another_session_s_video_is_not_filed(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationFileError, match=f"it labels '{OTHER}', another session"):
+        _file(tmp_path, f"{OTHER}-0123456789abcdef.csv")
