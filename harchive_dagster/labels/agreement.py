@@ -193,9 +193,11 @@ def krippendorff_alpha(voices: Sequence[Spans], duration_ns: int, grid_ns: int =
     values = np.stack([_values(voice, edges[:-1], names) for voice in voices])
     total = steps.sum() * len(voices)
     agreeing = 2 * sum(float(steps[a == b].sum()) for a, b in combinations(values, 2)) / (len(voices) - 1)
+    if agreeing >= total or total <= 1:  # one value has no other to agree with by chance
+        return float(agreeing >= total)
     counts = np.bincount(values.ravel(), weights=np.tile(steps, len(voices)))
     by_chance = float((counts * (counts - 1)).sum() / (total - 1))
-    if agreeing >= total or by_chance >= total:
+    if by_chance >= total:
         return 1.0
     return float(1 - (total - agreeing) / (total - by_chance))
 

@@ -93,6 +93,13 @@ def test_who_says_one_thing_all_the_time_cannot_disagree():
     assert found.alpha == 1
 
 
+@pytest.mark.parametrize(("noun", "alpha"), [("plate", 1.0), ("cup", 0.0)])
+def test_a_moment_has_nothing_to_agree_on_by_chance(noun, alpha):
+    labels = [label(0, 1, noun="plate"), label(0, 1, "ravi", noun=noun)]
+    (found,) = layer_agreements(labels, GRID_NS // 2)
+    assert found.alpha == alpha
+
+
 def test_layers_are_compared_one_by_one_and_only_where_there_are_several_people():
     labels = [label(0, 5), label(0, 5, "ravi"), label(0, 9, layer="step")]
     assert [found.layer for found in layer_agreements(labels, 10 * GRID_NS)] == ["action"]
