@@ -21,7 +21,7 @@ from harchive_dagster.labels.class_mapping import (
 )
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError, read_annotation_file
 from harchive_dagster.labels.formats.plain_csv import box_document
-from harchive_dagster.labels.formats.protocol import Drawn, Source
+from harchive_dagster.labels.formats.protocol import UNNAMED, Drawn, Source
 from harchive_dagster.labels.formats.proxy import PROXY_SUFFIX, Proxy, read_proxies, video_named_in
 from harchive_dagster.labels.formats.registry import SUFFIXES, format_of
 from harchive_dagster.labels.layers import KNOWN_LAYERS, OBJECT_LAYER
@@ -107,7 +107,7 @@ def is_label_file(file_name: str) -> bool:
 def annotator_of(file_name: str) -> str:
     """Whom a file's name says, for formats that keep no name: what stands before the first dot, unless a video's."""
     first = file_name.partition(".")[0]
-    return "unnamed" if video_named_in(first) else first
+    return UNNAMED if video_named_in(first) else first
 
 
 class _Reading:

@@ -122,9 +122,9 @@ def test_the_command_line_offers_every_format_and_every_choice_of_labels() -> No
 
 def test_a_file_that_cannot_be_read_is_not_filed(labelled: Any, run: Any, tmp_path: Path) -> None:
     (tmp_path / "asha.csv").write_text(
-        "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,,action,0,9,fold,,\n"
+        "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n,,action,0,9,fold,,\n"
     )
-    with pytest.raises(HarchiveError, match="annotator is empty"):
+    with pytest.raises(HarchiveError, match="annotation_id is empty"):
         run("import", tmp_path / "asha.csv", "--session", SESSION)
     assert not list(labelled.landing.annotations.glob("*/*"))
 

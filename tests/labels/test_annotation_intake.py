@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from harchive_dagster.errors import AnnotationFileError, SettingsError
+from harchive_dagster.labels.annotation_files import read_annotations
 from harchive_dagster.labels.annotation_intake import file_annotations
 
 SESSION = "s-abcdefghij234567klmn"
+JOB = f"{SESSION}-0123456789abcdef.csv"
 OTHER = "s-zzzzzzzzzzzzzzzzzzzz"
 ROWS = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,asha,action,0,9,fold,,\n"
 
@@ -17,9 +19,15 @@ def _file(folder: Path, name: str = "asha.csv", content: str = ROWS, annotator: 
 
 
 def test_a_refusal_says_that_nothing_was_filed_and_nothing_of_quarantine(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationFileError, match=r"annotator is empty\. 'asha\.csv' was not filed\.") as caught:
-        _file(tmp_path, content=ROWS.replace("asha", ""))
+    with pytest.raises(AnnotationFileError, match=r"annotator is empty\. '.*\.csv' was not filed\.") as caught:
+        _file(tmp_path, JOB, ROWS.replace("asha", ""))
     assert "quarantine" not in str(caught.value)
+
+
+def test_rows_of_a_job_are_whose_the_command_says(tmp_path: Path) -> None:
+    filed = _file(tmp_path, JOB, ROWS.replace("asha", ""), annotator="ravi")
+    (label,) = read_annotations(filed.parent.parent, session_pseudonym=SESSION)
+    assert (filed.name, label.annotator) == (f"ravi.{JOB}", "ravi")
 
 
 @pytest.mark.parametrize("annotator", ["..", "a/b", "a.b", "", "asha\n", "é" * 100])

@@ -8,7 +8,7 @@ from typing import Any
 
 from harchive_dagster.labels.formats.csv_rows import csv_bytes, rows_of
 from harchive_dagster.labels.formats.documents import AnnotationFile
-from harchive_dagster.labels.formats.protocol import Box, Drawn, Job, Reading, Source
+from harchive_dagster.labels.formats.protocol import UNNAMED, Box, Drawn, Job, Reading, Source
 from harchive_dagster.labels.formats.proxy import video_named_in
 from harchive_dagster.landing.fields import Fields, Findings, parse_json, parse_moment
 
@@ -24,7 +24,8 @@ _MAX_PX = 2.0**15
 class PlainCsv:
     """One row a label. Ends are exclusive; `boxes` is a JSON list of the fields of `Box`.
 
-    A job has an empty column `annotator`, for its annotator to fill in: rows that nobody claims are refused.
+    A job has an empty column `annotator`, for its annotator to fill in; the file's name may say it for all. Rows that
+    nobody claims are refused.
     """
 
     name = "csv"
@@ -37,12 +38,13 @@ class PlainCsv:
         """Rows with wrong cells become problems. They say everything themselves, but whose they are: the name may."""
         if named := video_named_in(file.name):
             source.require_own(named[0])
+        annotator = source.annotator if source.annotator != UNNAMED else ""
         labels, problems = [], []
         for place, row in rows_of(file, REQUIRED_COLUMNS, OPTIONAL_COLUMNS, is_closed=True):
             wrong = list(_problems(row))
             problems += [f"{place}: {problem}" for problem in wrong]
             if not wrong:
-                labels.append(_drawn(row, place))
+                labels.append(_drawn(row, place, annotator))
         return Reading(tuple(labels), tuple(problems))
 
     def write(self, job: Job) -> dict[str, bytes]:
@@ -63,11 +65,11 @@ def _problems(row: Mapping[str, str]) -> Iterator[str]:
     yield from findings.problems
 
 
-def _drawn(row: Mapping[str, str], place: str) -> Drawn:
+def _drawn(row: Mapping[str, str], place: str, annotator: str) -> Drawn:
     created = row.get("created_at_utc")
     return Drawn(
         annotation_id=row["annotation_id"],
-        annotator=row["annotator"],
+        annotator=row["annotator"] or annotator,
         layer=row["layer"],
         start_ns=int(row["start_ns"]),
         end_ns=int(row["end_ns"]),

@@ -9,6 +9,9 @@ from harchive_dagster.labels.class_mapping import ClassMapping
 from harchive_dagster.labels.formats.documents import AnnotationFile, FileProblemError
 from harchive_dagster.labels.formats.proxy import Proxy, video_named_in
 
+UNNAMED = "unnamed"
+"""Who drew what neither a file nor its name ascribes to anybody."""
+
 
 @dataclass(frozen=True)
 class Box:
