@@ -16,8 +16,6 @@ from harchive_dagster.labels.spans import Spans
 NAMES = ("label", "verb", "noun")
 """Columns of a segments table by which spans can be compared."""
 
-DEFAULT_LAYER = "action"
-
 _COLUMNS = ("session", "layer", "start_ns", "end_ns", *NAMES, "score")
 _MAX_FILE_BYTES = 2**30  # ten million predictions, at a hundred bytes each
 _TIME = "^[0-9]{1,15}$"  # up to eleven days; sums over ten thousand recordings still fit 64 bits
@@ -25,11 +23,11 @@ _SHOWN_CHARACTERS = 60
 _SHOWN_PROBLEMS = 5
 
 
-def read_spans(path: Path, *, layer: str = DEFAULT_LAYER, by: str = "label") -> Spans:
+def read_spans(path: Path, *, layer: str = "action", by: str = "label") -> Spans:
     """The spans of one layer in a CSV file.
 
-    Columns, in any order: session, start_ns, end_ns and the one that spans are compared by; layer (`action` where the
-    column is missing) and score, if wanted. A file with scores is one of detections, whose spans may overlap.
+    Columns, in any order: session, start_ns, end_ns and the one that spans are compared by; layer (where the column
+    is missing, all are of the wanted one) and score, if wanted. A file with scores is one of detections, whose spans may overlap.
 
     Args:
         path: of the file.
@@ -39,7 +37,7 @@ def read_spans(path: Path, *, layer: str = DEFAULT_LAYER, by: str = "label") -> 
     Raises:
         EvaluationError: not such a file: the first thing that is wrong with it, and its row.
     """
-    rows = _read(path, by)
+    rows = _read(path, layer, by)
     _require(path, rows, "session", pc.not_equal(rows["session"], ""), "a session")
     _require(path, rows, "layer", pc.is_in(rows["layer"], pa.array(LAYERS)), f"one of {', '.join(LAYERS)}")
     for name in ("start_ns", "end_ns"):
@@ -66,7 +64,7 @@ def spans_of_segments(
     return Spans(_texts(rows[session_column]), _texts(rows[by]), start_ns, end_ns, np.ones(len(start_ns)))
 
 
-def _read(path: Path, by: str) -> pa.Table:
+def _read(path: Path, layer: str, by: str) -> pa.Table:
     """All rows as text, trimmed, without a column that nobody knows."""
     from pyarrow import csv
 
@@ -93,10 +91,10 @@ def _read(path: Path, by: str) -> pa.Table:
     if problems:
         raise _error(path, f"has wrong columns: {', '.join(problems[:_SHOWN_PROBLEMS])}")
     trimmed = {name: pc.utf8_trim_whitespace(rows[name]) for name in names}
-    layer = trimmed.get("layer", pa.chunked_array([pa.repeat(DEFAULT_LAYER, rows.num_rows)]))
+    layers = trimmed.get("layer", pa.chunked_array([pa.repeat(layer, rows.num_rows)]))
     # Spreadsheets leave rows of nothing but commas at the end.
     is_said = reduce(pc.or_, (pc.not_equal(column, "") for column in trimmed.values()))
-    return pa.table({**trimmed, "layer": layer}).filter(is_said)
+    return pa.table({**trimmed, "layer": layers}).filter(is_said)
 
 
 def _scores(path: Path, rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

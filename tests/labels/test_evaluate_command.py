@@ -141,6 +141,11 @@ def test_any_other_file_gives_spans_or_one_error(tmp_path, text):
     assert (spans.start_ns < spans.end_ns).all()
 
 
+def test_rows_without_a_layer_are_of_the_one_that_is_compared(tmp_path):
+    (tmp_path / "spans.csv").write_text("session,start_ns,end_ns,label\ns1,0,9,idle\n")
+    assert read_spans(tmp_path / "spans.csv", layer="activity").label.tolist() == ["idle"]
+
+
 def test_labels_of_other_layers_may_be_there_at_the_same_time(tmp_path):
     text = "session,layer,start_ns,end_ns,label\ns1,step,0,9,x\ns1,action,0,5,a\ns1, activity ,2,9,idle\n"
     assert read_spans(written(tmp_path, text)).label.tolist() == ["a"]
