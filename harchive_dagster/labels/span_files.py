@@ -26,8 +26,9 @@ _SHOWN_PROBLEMS = 5
 def read_spans(path: Path, *, layer: str = "action", by: str = "label") -> Spans:
     """The spans of one layer in a CSV file.
 
-    Columns, in any order: session, start_ns, end_ns and the one that spans are compared by; layer (where the column
-    is missing, all are of the wanted one) and score, if wanted. A file with scores is one of detections, whose spans may overlap.
+    Columns, in any order: session, start_ns, end_ns and the one that spans are compared by; layer (where the column is
+    missing, all are of the wanted one) and score, if wanted. A file with scores is one of detections, whose spans may
+    overlap.
 
     Args:
         path: of the file.
