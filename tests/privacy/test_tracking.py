@@ -296,6 +296,13 @@ def test_somebody_who_runs_past_is_one_track_and_hidden_before_and_after():
         assert covered_fraction(box, [one for one in redactions if one.frame_index == frame]) > 0.99
 
 
+def test_somebody_who_is_five_sizes_farther_at_the_next_look_is_hidden_on_the_way():
+    redactions = build([detection(18, x=400.0), detection(24, x=200.0)])
+    for frame in range(18, 25):
+        there = detection(frame, x=400.0 - 200 * (frame - 18) / 6)
+        assert covered_fraction(there, [one for one in redactions if one.frame_index == frame]) > 0.95
+
+
 def turning(frame_count=60, rate_rad=0.02):
     """A camera that turns right at a steady rate, and what stands still before it, 1000 px of focal length away."""
     rotation_rad = np.tile([0.0, rate_rad, 0.0], (frame_count, 1))
