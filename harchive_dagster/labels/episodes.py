@@ -13,7 +13,8 @@ from harchive_dagster.labels.segments import Segment, content_id
 from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
 _KEPT_IDLE_NS = 500_000_000  # a policy should see the start of a movement, not the wait for it
-_OBSTRUCTED = 0.5  # a frame with more of its blocks covered shows too little of the hands
+OBSTRUCTED = 0.5
+"""A frame with a larger share of its blocks covered shows too little of the hands."""
 _MOSTLY = 0.5
 _MOSTLY_IDLE = 0.8  # looking and thinking belong to work; four fifths of an attempt do not
 # Variance of the Laplacian at which the sharpness term is 0.5; 100 is the customary border between blurred and sharp.
@@ -215,7 +216,7 @@ def _reason_against(
     first, last = recording.frames(interval)
     if first >= last:
         return "no_frame", "it holds no frame"
-    covered = float(np.mean(recording.obstructed_fraction[first:last] > _OBSTRUCTED))
+    covered = float(np.mean(recording.obstructed_fraction[first:last] > OBSTRUCTED))
     if covered > _MOSTLY:
         return "obstructed", f"the view is obstructed in {covered:.0%} of its frames"
     unsynced = 1.0 - float(np.mean(recording.is_synced[first:last]))

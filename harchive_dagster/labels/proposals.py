@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from harchive_dagster.labels.episodes import OBSTRUCTED
 from harchive_dagster.labels.intervals import Interval, without
 from harchive_dagster.labels.layers import CAMERA_COVERED
 from harchive_dagster.labels.proposals_confidence import load_calibration
@@ -30,7 +31,6 @@ _BLOCK_CELLS = 6_000  # five minutes; the search takes quadratic time where noth
 Stretch: TypeAlias = tuple[int, int]
 """Cells, half-open."""
 
-_COVERED = 0.5  # as for episodes: a frame with more of its blocks covered shows too little of the hands
 _UNCOVERED_NS = 500_000_000  # fingers that move over the lens let light through for shorter
 _COVERED_NS = 1_000_000_000  # a hand that passes in front of the lens is gone sooner
 _LONGEST_FRAME_NS = 1_000_000_000  # nothing is said about time in which the camera took no pictures
@@ -183,7 +183,7 @@ def _covered(pts_ns: NDArray[np.int64], obstructed_fraction: NDArray[np.float64]
     # A frame lasts until the next one, and as long as usual where the camera stopped.
     has_next = np.append(steps_ns < _LONGEST_FRAME_NS, False)
     ends_ns = pts_ns + np.where(has_next, np.append(steps_ns, 0), usual_ns)
-    is_covered = obstructed_fraction > _COVERED
+    is_covered = obstructed_fraction > OBSTRUCTED
     goes_on = is_covered[:-1] & is_covered[1:] & has_next[:-1]
     starts = np.flatnonzero(is_covered & ~np.append(False, goes_on))
     lasts = np.flatnonzero(is_covered & ~np.append(goes_on, False))
@@ -205,8 +205,8 @@ def _within(pts_ns: NDArray[np.int64], span: Interval) -> slice:
 
 
 def _cover_strength(fraction: NDArray[np.float64]) -> tuple[float, float]:
-    mean = float(np.mean(np.nan_to_num(fraction, nan=_COVERED)))
-    return mean, mean - _COVERED
+    mean = float(np.mean(np.nan_to_num(fraction, nan=OBSTRUCTED)))
+    return mean, mean - OBSTRUCTED
 
 
 def _uncovered(moving: Sequence[Proposal], covered: Sequence[Proposal]) -> Iterator[Proposal]:

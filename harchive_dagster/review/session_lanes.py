@@ -9,16 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harchive_dagster.labels.layers import ACTIVITIES
+from harchive_dagster.labels.episodes import OBSTRUCTED
+from harchive_dagster.labels.layers import ACTIVITIES, OUTCOMES
 from harchive_dagster.labels.taxonomy import load_taxonomy
 from harchive_dagster.privacy.redaction import PRIVATE_KIND
 from harchive_dagster.review.lanes import Lane, Span, flagged
 
-_DARK_LUMA = 60.0  # what the privacy detector takes for dark, and looks at twice as often
+_DARK_LUMA = 60.0  # hands and labels are hard to tell by eye below
 _BLURRED = 100.0  # variance of the Laplacian; the customary border between blurred and sharp
-_OBSTRUCTED = 0.5  # share of the picture, as for episodes
 _OTHER = "other"
-_OUR_TEXTS = (*ACTIVITIES, "success", "failure")
 _QUALITY = ("visibility", "sharpness", "sync", "continuity", "activity")
 
 
@@ -52,7 +51,7 @@ def known_words(verb: str | None, noun: str | None, text: str | None) -> str:
     ]
     if known:
         return " ".join(filter(None, (verb, noun))) if all(known) else _OTHER
-    return text if text in _OUR_TEXTS else _OTHER
+    return text if text in (*ACTIVITIES, *OUTCOMES) else _OTHER
 
 
 def episode_lanes(episodes: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> list[Lane]:
@@ -85,7 +84,7 @@ def flag_lanes(
         **{f"hidden: {kind}": is_hidden[kind] for kind in sorted(is_hidden)},
         "dark": (frames["luma_mean"] < _DARK_LUMA) & ~is_private,
         "blurred": (frames["sharpness"] < _BLURRED) & ~is_private,
-        "obstructed": (frames["obstructed_fraction"] > _OBSTRUCTED) & ~is_private,
+        "obstructed": (frames["obstructed_fraction"] > OBSTRUCTED) & ~is_private,
         "no sensor": np.isin(np.arange(count), gaps),
     }
     return [Lane("flag", name, flagged(frames["pts_ns"], end_ns, is_so, name)) for name, is_so in flags.items()]
