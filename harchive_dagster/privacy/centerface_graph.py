@@ -107,7 +107,7 @@ def _in_one_head(
 ) -> tuple[list["NodeProto"], dict[str, NDArray[Any]]]:
     """The three heads as one convolution.
 
-    ONNX Runtime computes sixteen channels at a time, so that one of one channel takes as long as one of five.
+    ONNX Runtime computes eight or sixteen channels at a time, so that a head of one takes as long as one of five.
     """
     import onnx
 
