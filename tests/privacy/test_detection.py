@@ -11,6 +11,7 @@ from harchive_dagster.errors import SettingsError
 from harchive_dagster.privacy import centerface
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.detection import Box, intersection_over_union
+from harchive_dagster.privacy.letterbox import Fitted
 
 # Drawn by hand on the portrait, hairline to chin.
 PORTRAIT_FACE = Box("face", 181, 58, 90, 121, 1.0)
@@ -27,6 +28,21 @@ def boxes():
     length = st.floats(1, 500)
     corner = st.floats(-500, 500)
     return st.builds(lambda x, y, w, h: Box("face", x, y, w, h, 0.5), corner, corner, length, length)
+
+
+def maps_of_the_file(picture):
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(centerface._model_path()))
+    fed, *maps = [value.type.tensor_type.shape.dim for value in (model.graph.input[0], *model.graph.output)]
+    for dimension, length in zip(fed, (1, 3, *picture.shape[:2]), strict=True):
+        dimension.dim_value = length
+    for dimension in (dimension for shape in maps for dimension in (shape[0], *shape[2:])):
+        dimension.ClearField("dim_value")  # those of the file are of another input
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    planes = picture.transpose(2, 0, 1)[None].astype(np.float32)
+    return session.run(None, {model.graph.input[0].name: planes})[:3]
 
 
 def test_the_portrait_has_exactly_one_face_and_its_box_fits(detector, portrait):
@@ -78,14 +94,34 @@ def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatc
     class Maps:
         def run(self, _outputs, feeds):
             shapes.append(feeds["picture"].shape)
-            cells = [length // 4 for length in feeds["picture"].shape[2:]]
+            cells = [length // 4 for length in feeds["picture"].shape[:2]]
             return [np.zeros((1, channels, *cells), np.float32) for channels in (1, 2, 2)]
 
     monkeypatch.setattr(centerface, "_session", lambda *_: Maps())
     detector = CenterFaceDetector()
     for width_px, height_px in [(320, 256), (641, 359), (1920, 1080), (1080, 1920), (848, 480)]:
         assert detector.detect(face_at(width_px=width_px, height_px=height_px)) == []
-    assert shapes == [(1, 3, 256, 320), (1, 3, 384, 672), (1, 3, 544, 960), (1, 3, 960, 544), (1, 3, 480, 864)]
+    assert shapes == [(256, 320, 3), (384, 672, 3), (544, 960, 3), (960, 544, 3), (480, 864, 3)]
+
+
+def test_a_picture_lies_in_the_corner_of_a_black_canvas(face_at):
+    picture = face_at(4, 4, face_px=10, width_px=50, height_px=40)
+    canvas = Fitted(picture, (1.0, 1.0)).canvas(64, 96)
+    np.testing.assert_array_equal(canvas[:40, :50], picture)
+    assert canvas.shape == (96, 64, 3)
+    assert canvas.sum() == picture.sum()
+
+
+@pytest.mark.parametrize("size", [(960, 544), (544, 960), (256, 256), (32, 64)])
+@pytest.mark.parametrize("what", ["faces", "noise"])
+def test_the_maps_are_those_of_the_model_as_it_comes(face_at, size, what):
+    width_px, height_px = size
+    picture = face_at(face_px=0.5 * min(size), width_px=width_px, height_px=height_px)
+    if what == "noise":
+        picture = np.random.default_rng(7).integers(0, 256, picture.shape, np.uint8)
+    maps = centerface._session(centerface._model_path(), width_px, height_px).run(None, {"picture": picture})
+    for found, expected in zip(maps, maps_of_the_file(picture), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
