@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.labels.yaml_lists import parse_yaml
+from harchive_dagster.landing.yaml_documents import parse_yaml
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _LONGEST_VERB = 8
