@@ -76,7 +76,7 @@ def import_(
 ) -> None:
     """Check what a tool exported, and file it in HARCHIVE_ANNOTATIONS.
 
-    Of a session that no run has taken in, nothing is filed. The next run of the worker-day reads it.
+    The next run of the worker-day reads it. Of a session that no run has taken in, nothing is filed.
     """
     from harchive_dagster.labels.annotation_intake import file_annotations
 
