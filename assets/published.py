@@ -55,6 +55,8 @@ def episodes(
     for session in standing:
         with gate.session(session.session_id):
             cut[session.session_id] = cut_session(session, sources)
+            for unread in cut[session.session_id].unread_judgements:
+                gate.remark(f"{unread} of {session.session_id} say neither success nor failure, and judge nothing")
             cut[session.session_id].require_episodes()
     rendered = {row["session_id"]: row for row in sources["anonymized_videos"].to_pylist()}
     files = {session_id: lake.media_folder(RESTRICTED) / row["uri"] for session_id, row in rendered.items()}

@@ -1,4 +1,7 @@
-"""Small pictures for the Dagster UI: PNG inside Markdown metadata. Drawing that needs domain knowledge is elsewhere."""
+"""Small pictures for the Dagster UI: PNG inside Markdown metadata. Drawing that needs domain knowledge is elsewhere.
+
+They stay in Dagster's event log until their run is deleted, whatever becomes of the session: docs/operations.md.
+"""
 
 import base64
 from io import BytesIO

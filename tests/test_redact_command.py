@@ -117,6 +117,14 @@ def test_who_decided_is_the_user_unless_it_is_said(ward, seen, monkeypatch):
     assert (only(ward).made_by, only(ward).kind, only(ward).path_px) == ("devi", "private", (0.0, 0.0, 640.0, 360.0))
 
 
+def test_a_hidden_picture_is_not_taken_for_private_time(ward, seen):
+    head, note = add("--whole-frame").output.splitlines()[:2]
+    assert head.endswith("hides the whole picture from 2s to 3s")
+    assert note.startswith("The picture alone is hidden: motion")
+    assert "private_start and private_end in the upload's manifest" in note
+    assert "The picture alone" not in add("--box", "10,20,30,40").output
+
+
 def test_a_removal_remembers_where_its_track_was_in_every_frame(ward, seen):
     run("remove", SESSION, 3, "--to", "99f", "--reason", "a clock")
     made = only(ward)

@@ -1,17 +1,13 @@
 """`harchive annotate export|import`: options in, sentences out. What they do is in `delivery` and `labels`."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from harchive_dagster.commands.terminal import printable
-from harchive_dagster.errors import LakeError
 from harchive_dagster.settings import Settings
-
-if TYPE_CHECKING:
-    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
 
 _TOOLS = ("label-studio", "cvat", "elan", "epic", "egoverse", "csv")  # their modules load only when one is used
 _FOLDER = click.Path(file_okay=False, writable=True, path_type=Path)
@@ -80,33 +76,42 @@ def import_(
 ) -> None:
     """Check what a tool exported, and file it in HARCHIVE_ANNOTATIONS.
 
-    The next run of the worker-day reads it.
+    The next run of the worker-day reads it. Of a session that no run has taken in, nothing is filed.
     """
     from harchive_dagster.labels.annotation_intake import file_annotations
-    from harchive_dagster.labels.formats.proxy import is_session_pseudonym
-    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
-    from harchive_dagster.settings import pseudonym_key
 
     settings = Settings.from_environment()
-    if session is not None and not is_session_pseudonym(session):
-        pseudonyms = Pseudonymiser(pseudonym_key())
-        _tell_of_strangers(settings, session, pseudonyms)
-        session = pseudonyms.session(session)
+    require_session = partial(_require_session, settings)
+    pseudonym = None if session is None else require_session(session)
     for path in files:
         filings = file_annotations(
-            path, settings.annotations, session, annotator, class_mapping=class_mapping, is_replacing=is_replacing
+            path,
+            settings.annotations,
+            pseudonym,
+            annotator,
+            require_session=require_session,
+            class_mapping=class_mapping,
+            is_replacing=is_replacing,
         )
         for filed in filings:
             state = "was filed before" if filed.is_unchanged else "filed"
             click.echo(f"{printable(path.name)}: {filed.label_count} labels, {state}: {filed.path}")
 
 
-def _tell_of_strangers(settings: Settings, session_id: str, pseudonyms: "Pseudonymiser") -> None:
-    """Labels may come before the session's first run; those of a mistyped id would wait for ever."""
-    from harchive_dagster.delivery.annotation_jobs import find_session
-    from harchive_dagster.lake.tables import Lake
+def _require_session(settings: Settings, named: str) -> str:
+    """The pseudonym of a session that a run took in. Where a job was exported, that takes neither key nor lake.
 
-    try:
-        find_session(Lake(settings.lake), session_id, pseudonyms)
-    except LakeError as error:
-        click.echo(f"{error.culprit} Its labels wait for the run that takes it in; see that its id is right.", err=True)
+    Raises:
+        LakeError: there is no such session; its labels would wait for ever.
+    """
+    from harchive_dagster.delivery.annotation_jobs import find_session
+    from harchive_dagster.labels.formats.proxy import PROXY_SUFFIX, is_session_pseudonym
+    from harchive_dagster.lake.tables import Lake
+    from harchive_dagster.privacy.pseudonyms import Pseudonymiser
+    from harchive_dagster.settings import pseudonym_key
+
+    if is_session_pseudonym(named) and any((settings.annotations / named).glob(f"*{PROXY_SUFFIX}")):
+        return named
+    pseudonyms = Pseudonymiser(pseudonym_key())
+    _, session_id = find_session(Lake(settings.lake), named, pseudonyms)
+    return pseudonyms.session(session_id)

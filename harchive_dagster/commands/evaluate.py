@@ -1,6 +1,7 @@
 """`harchive evaluate`: options in, a table out. The figures are in `labels.evaluation`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,10 +94,18 @@ def _lines(found: "Evaluation") -> list[str]:
     )
     if found.left_out_count:
         lines.append(f"{found.left_out_count} predictions are of other sessions, and left out")
+    if found.empty_recordings:
+        lines.append(
+            f"in neither truth nor predictions: {_some(found.empty_recordings)}; nothing happens in these sessions, "
+            "or their ids are mistyped, and each has an edit score of 100"
+        )
     if found.unknown_labels:
-        more = ", …" if len(found.unknown_labels) > _NAMED else ""
-        lines.append(f"never in the truth: {', '.join(map(_cut, found.unknown_labels[:_NAMED]))}{more}")
+        lines.append(f"never in the truth: {_some(found.unknown_labels)}")
     return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(_cut, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
 
 
 def _cut(label: str) -> str:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from harchive_dagster.privacy.redaction import Redaction
 
 _KINDS = ("face", "text", "screen", "plate", "person")
+_PICTURE_ONLY = (
+    "The picture alone is hidden: motion, figures of the frames and labels of that time are published as before. Time "
+    "that is nobody's business belongs between private_start and private_end in the upload's manifest."
+)
 
 
 class _BoxType(click.ParamType[tuple[float, float, float, float]]):
@@ -68,7 +72,7 @@ redact.add_command(list_)
 @click.option("--to", "end", required=True, metavar="TIME", help="Until then; a frame is hidden itself.")
 @click.option("--box", type=_BoxType(), help="What to hide; with --box-at-end, where it is at first.")
 @click.option("--box-at-end", type=_BoxType(), help="Where it is at last; between, it moves straight.")
-@click.option("--whole-frame", "is_whole", is_flag=True, help="Hide the whole picture.")
+@click.option("--whole-frame", "is_whole", is_flag=True, help="Hide the whole picture; nothing else of that time.")
 @click.option("--kind", type=click.Choice(_KINDS), default="face", show_default=True, help="What it is.")
 @_about_the_run
 def add(
@@ -81,7 +85,11 @@ def add(
     kind: str,
     **how: Any,
 ) -> None:
-    """Hide something that was missed."""
+    """Hide something that was missed.
+
+    --whole-frame hides the picture alone: motion, figures of the frames and labels of that time stay in what is
+    published. Time that is nobody's business belongs between private_start and private_end in the upload's manifest.
+    """
     from harchive_dagster.lake.corrections import reviewed_session
     from harchive_dagster.lake.tables import Lake
     from harchive_dagster.privacy.corrections import ADD
@@ -108,7 +116,8 @@ def add(
         path_ns=(start_ns, max(start_ns + 1, end_ns - 1))[: len(boxes)],
         path_px=tuple(number for one in boxes for number in one),
     )
-    _put_on_record(lake, settings, correction, how, f"hides the {correction.kind} from {start} to {end}")
+    what = f"hides the {'whole picture' if is_whole else kind} from {start} to {end}"
+    _put_on_record(lake, settings, correction, how, f"{what}\n{_PICTURE_ONLY}" if is_whole else what)
 
 
 @redact.command()

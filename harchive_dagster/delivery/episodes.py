@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harchive_dagster.errors import LabelError
 from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.episodes import Episode, RejectedSpan, build_episodes
+from harchive_dagster.labels.outcomes import unread_judgements
 from harchive_dagster.labels.segments import Segment
 from harchive_dagster.labels.task_catalog import TaskCatalog
 from harchive_dagster.lake import rows, schemas, stream_schemas
@@ -43,10 +44,11 @@ def read_sources(lake: Lake, worker_day: WorkerDay) -> dict[str, pa.Table]:
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of one session: its episodes, and the spans that made none."""
+    """What became of one session: its episodes, the spans that made none, and judgements that nobody can read."""
 
     episodes: list[Episode]
     rejected: list[RejectedSpan]
+    unread_judgements: tuple[str, ...] = ()
 
     def require_episodes(self) -> None:
         """Raises LabelError where nothing of the session is worth publishing."""
@@ -71,8 +73,10 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> Cu
     }
     seen = rows.frame_observations(mine["frames"])
     whole, streams = _whole_windows(mine["synced_frames"], len(seen))
+    markers = session.manifest.markers
+    annotations = rows.objects(Annotation, rows.of_session(sources["annotations"], session.session_id))
     episodes, rejected = build_episodes(
-        markers=session.manifest.markers,
+        markers=markers,
         task_id=session.manifest.task_id,
         pts_ns=seen.pts_ns,
         segments=rows.objects(Segment, rows.of_session(sources["segments"], session.session_id)),
@@ -81,9 +85,9 @@ def cut_session(session: StandingSession, sources: Mapping[str, pa.Table]) -> Cu
         sync_confidence=_sync_confidence(mine["clock_alignments"]),
         has_gap=whole < streams,
         is_synced=whole > 0,
-        annotations=rows.objects(Annotation, rows.of_session(sources["annotations"], session.session_id)),
+        annotations=annotations,
     )
-    return Cut(episodes, rejected)
+    return Cut(episodes, rejected, tuple(unread_judgements(markers, annotations)))
 
 
 def rejected_rows(cut: Mapping[str, Cut], worker_day: WorkerDay) -> pa.Table:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from harchive_dagster.labels.free_words import in_our_words
 from harchive_dagster.labels.joints import is_plain_joint
-from harchive_dagster.labels.layers import ACTIVITIES
 from harchive_dagster.labels.taxonomy import Taxonomy
 from harchive_dagster.lake.contract import TableContract
 from harchive_dagster.lake.tables import PartitionKey
@@ -62,7 +62,7 @@ def without_private_time(timed: pa.Table, private_ns: Mapping[str, Sequence[tupl
 
 
 def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseudonymiser) -> pa.Table:
-    """Segments whose words are the taxonomy's or activities: what an annotator wrote freely may name a person.
+    """Segments in our words (`free_words`): what an annotator wrote freely may name a person.
 
     A verb or noun that the taxonomy does not know becomes null, and a label made of such words becomes "other". The
     restricted table keeps what was written. Segment ids are made from the words, so they become keyed ones.
@@ -72,11 +72,11 @@ def without_free_words(segments: pa.Table, taxonomy: Taxonomy, pseudonyms: Pseud
         ids.append(pseudonyms.segment(f"{row['session_id']}/{row['segment_id']}"))
         verb = row["verb"] if row["verb"] and taxonomy.canonical_verb(row["verb"]) else None
         noun = row["noun"] if row["noun"] and taxonomy.canonical_noun(row["noun"]) else None
-        is_ours = row["label"] in ACTIVITIES or (verb is not None and (verb, noun) == (row["verb"], row["noun"]))
-        is_free = row["source"] == "annotator" and not is_ours
+        is_written = row["source"] == "annotator"
         verbs.append(verb)
         nouns.append(noun)
-        labels.append("other" if is_free else row["label"])
+        said = in_our_words(row["verb"], row["noun"], row["label"], taxonomy) if is_written else row["label"]
+        labels.append(said)
     for name, values in (("verb", verbs), ("noun", nouns), ("label", labels), ("segment_id", ids)):
         position = segments.column_names.index(name)
         segments = segments.set_column(position, segments.schema.field(name), pa.array(values, type=pa.string()))

@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harchive_dagster.errors import AnnotationFileError, LabelError, SettingsError
+from harchive_dagster.errors import AnnotationFileError, LabelError, LakeError, SettingsError
 from harchive_dagster.labels.annotation_files import is_label_file, read_annotations
 from harchive_dagster.labels.class_mapping import class_mapping_beside
 from harchive_dagster.labels.formats.documents import FileProblemError, read_annotation_file
@@ -32,6 +32,7 @@ def file_annotations(
     session_pseudonym: str | None,
     annotator: str | None,
     *,
+    require_session: Callable[[str], object],
     class_mapping: Path | None = None,
     is_replacing: bool = False,
 ) -> list[Filed]:
@@ -42,6 +43,7 @@ def file_annotations(
         annotations: the folder of all sessions' annotations.
         session_pseudonym: whose labels they are; None where the file names its videos.
         annotator: who drew it, where the format keeps no name; goes before the first dot of the file's name.
+        require_session: raises LakeError for a pseudonym that no session has; its labels would wait for ever.
         class_mapping: by which the file's classes become our words; filed beside it. One that was filed before stays.
         is_replacing: another file of that name may be there, or another class mapping beside it.
 
@@ -58,6 +60,15 @@ def file_annotations(
     sessions = {session_pseudonym} if session_pseudonym else named
     if not sessions:
         raise _refused(path, "it names no video of ours, so that its session must be given")
+    try:
+        for pseudonym in sorted(sessions):
+            require_session(pseudonym)
+    except LakeError as error:
+        raise AnnotationFileError(
+            f"{path.name!a} cannot be taken in. {error.culprit}",
+            consequence="It was not filed.",
+            mend="See that the id is right, and have a run take the recording in first.",
+        ) from None
     name = path.name if annotator is None else f"{annotator}.{path.name}"
     if (length := len(os.fsencode(name))) > _MOST_NAME_BYTES:
         raise _refused(path, f"its name would have {length} bytes, at most {_MOST_NAME_BYTES} are taken")

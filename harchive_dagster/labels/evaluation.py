@@ -15,6 +15,8 @@ DETECTION_IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)
 SEGMENT_IOUS = (0.10, 0.25, 0.50)
 """F1@{10,25,50}."""
 
+_SHOWN_NAMES = 5
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -43,6 +45,7 @@ class Evaluation:
         recording_count, truth_count, prediction_count: what was compared.
         left_out_count: predictions of recordings that are not evaluated.
         unknown_labels: predicted labels that the truth never has: wrong in every F1, no class of mAP.
+        empty_recordings: those that neither truth nor predictions name: nothing happens in them, or an id is mistyped.
     """
 
     classes: Mapping[str, Scores]
@@ -54,6 +57,7 @@ class Evaluation:
     prediction_count: int
     left_out_count: int
     unknown_labels: tuple[str, ...]
+    empty_recordings: tuple[str, ...]
 
 
 def evaluate(truth: Spans, predicted: Spans, recordings: Sequence[str] | None = None) -> Evaluation:
@@ -68,9 +72,12 @@ def evaluate(truth: Spans, predicted: Spans, recordings: Sequence[str] | None = 
         recordings: what is evaluated; None for those that the truth has. One without truth is all background.
 
     Raises:
-        EvaluationError: no truth is left to compare with, or the truth overlaps.
+        EvaluationError: neither truth nor predictions name any of the recordings, no truth is left to compare with, or
+            the truth overlaps.
     """
     names = sorted(set(truth.recording)) if recordings is None else sorted(set(recordings))
+    empty = sorted(set(names) - set(truth.recording) - set(predicted.recording))
+    _require_known(names, empty)
     mine, all_predicted = truth[truth.is_of(names)], len(predicted)
     predicted = predicted[predicted.is_of(names)]
     _require_comparable(mine, predicted, all_predicted)
@@ -90,6 +97,7 @@ def evaluate(truth: Spans, predicted: Spans, recordings: Sequence[str] | None = 
         prediction_count=len(predicted),
         left_out_count=all_predicted - len(predicted),
         unknown_labels=tuple(sorted(set(predicted.label) - set(mine.label))),
+        empty_recordings=tuple(empty),
     )
 
 
@@ -140,6 +148,17 @@ def _mean_edit_score(truth: Spans, predicted: Spans, names: Sequence[str]) -> fl
         for name, label in zip(spans.recording, spans.label, strict=True):
             sequences[name][side].append(label)
     return float(np.mean([metrics.edit_score(true, said) for true, said in sequences.values()]))
+
+
+def _require_known(names: Sequence[str], empty: Sequence[str]) -> None:
+    if names and len(empty) == len(names):
+        shown = ", ".join(ascii(name) for name in empty[:_SHOWN_NAMES])
+        raise EvaluationError(
+            f"Neither truth nor predictions name any of the {len(names)} chosen recordings: {shown}"
+            f"{', …' if len(empty) > _SHOWN_NAMES else ''}.",
+            consequence="Nothing was compared.",
+            mend="Name the sessions as the truth does: by their pseudonyms, as in the published tables.",
+        )
 
 
 def _require_comparable(truth: Spans, predicted: Spans, all_predicted: int) -> None:

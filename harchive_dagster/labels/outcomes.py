@@ -1,14 +1,14 @@
 """How an attempt ended, as far as somebody said so. Nothing here judges the picture, and a mistake decides nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.intervals import Interval, overlap_ns
 from harchive_dagster.labels.layers import EPISODE_LAYER
 from harchive_dagster.labels.taxonomy import normalised
-from harchive_dagster.landing.manifest import Marker
+from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
 UNKNOWN = "unknown"
 
@@ -42,6 +42,21 @@ def outcome_of(span: Interval, markers: Iterable[Marker], annotations: Sequence[
     told = [_said(m.note) for m in markers if m.kind == "task_end" and m.at_ns == span[1]]
     name = next((word for word in told if word), None)
     return Outcome(name, "worker_marker") if name else Outcome(UNKNOWN, None)
+
+
+def unread_judgements(markers: Sequence[Marker], annotations: Sequence[Annotation]) -> Iterator[str]:
+    """What was written where an outcome is expected and says neither success nor failure, one clause for each kind.
+
+    Words are not repeated, as they may name somebody. A note counts only where nobody else judges its attempt.
+    """
+    labels = sum(a.layer == EPISODE_LAYER and _said(a.text or a.verb) is None for a in annotations)
+    if labels:
+        yield f"{labels} labels on the layer {EPISODE_LAYER}"
+    noted = {m.at_ns for m in markers if m.kind == "task_end" and normalised(m.note or "")}
+    spans = [span for span in marked_intervals_ns(markers, "task") if span[1] in noted]
+    notes = sum(outcome_of(span, markers, annotations).source is None for span in spans)
+    if notes:
+        yield f"{notes} notes of task_end presses"
 
 
 def _votes(span: Interval, annotations: Iterable[Annotation]) -> dict[str, str]:

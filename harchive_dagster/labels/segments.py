@@ -90,14 +90,8 @@ def make_segment(
         confidence=confidence,
         model=model,
         model_version=model_version,
-        is_known=_is_known(verb, noun),
+        is_known=load_taxonomy().has_words(verb, noun),
     )
-
-
-def _is_known(verb: str | None, noun: str | None) -> bool | None:
-    taxonomy = load_taxonomy()
-    found = [canonical(w) for w, canonical in ((verb, taxonomy.canonical_verb), (noun, taxonomy.canonical_noun)) if w]
-    return None not in found if found else None
 
 
 def content_id(prefix: str, *parts: object) -> str:

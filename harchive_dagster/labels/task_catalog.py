@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.labels.taxonomy import load_taxonomy
-from harchive_dagster.labels.yaml_lists import parse_yaml
 from harchive_dagster.landing.fields import Fields, Findings
 from harchive_dagster.landing.manifest import ENVIRONMENTS
+from harchive_dagster.landing.yaml_documents import parse_yaml
 
 LANGUAGES = ("en", "hi", "kn")
 """Each task is worded in these (ISO 639-1); workers see theirs, labs see English."""

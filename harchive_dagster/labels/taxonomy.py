@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.labels.yaml_lists import parse_yaml
+from harchive_dagster.landing.yaml_documents import parse_yaml
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _LONGEST_VERB = 8
@@ -44,6 +44,12 @@ class Taxonomy:
     def canonical_noun(self, text: str) -> str | None:
         """The canonical noun for a word or phrase in any case and spacing; None for words we do not know."""
         return self.nouns.get(normalised(text))
+
+    def has_words(self, verb: str | None, noun: str | None) -> bool | None:
+        """Whether we know the verb and the noun, or the one that there is; None where there is neither."""
+        given = ((verb, self.canonical_verb), (noun, self.canonical_noun))
+        found = [canonical(word) for word, canonical in given if word]
+        return None not in found if found else None
 
     def words_of(self, note: str) -> tuple[str | None, str | None]:
         """Canonical verb and noun of a note such as 'fold the shirt'; words that we do not know are left out."""

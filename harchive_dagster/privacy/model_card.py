@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.landing.fields import Fields, Findings
+from harchive_dagster.landing.yaml_documents import parse_yaml
 from harchive_dagster.privacy.detection import KINDS
 
 CARD_SUFFIXES = (".yaml", ".yml", ".json")
@@ -116,9 +115,9 @@ def _document(path: Path) -> dict[Any, Any]:
     if len(raw) > _MAX_CARD_BYTES:
         raise _error(path, f"it has more than {_MAX_CARD_BYTES} bytes; is it the model itself?")
     try:
-        document = yaml.safe_load(raw)  # every JSON document is one of YAML
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _error(path, " ".join(str(error).split())[:300] or "it is nested too deeply") from None
+        document = parse_yaml(raw)
+    except ValueError as error:
+        raise _error(path, str(error)[:300]) from None
     if not isinstance(document, dict):
         raise _error(path, "it must be a mapping")
     return document

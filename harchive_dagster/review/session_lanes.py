@@ -10,14 +10,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harchive_dagster.labels.episodes import OBSTRUCTED
-from harchive_dagster.labels.layers import ACTIVITIES, OUTCOMES
+from harchive_dagster.labels.free_words import in_our_words
 from harchive_dagster.labels.taxonomy import load_taxonomy
 from harchive_dagster.privacy.redaction import PRIVATE_KIND
 from harchive_dagster.review.lanes import Lane, Span, flagged
 
 _DARK_LUMA = 60.0  # hands and labels are hard to tell by eye below
 _BLURRED = 100.0  # variance of the Laplacian; the customary border between blurred and sharp
-_OTHER = "other"
 _QUALITY = ("visibility", "sharpness", "sync", "continuity", "activity")
 
 
@@ -29,29 +28,21 @@ def label_lanes(segments: pa.Table, annotations: pa.Table, *, is_as_written: boo
         annotations: one session's rows.
         is_as_written: show what people wrote freely, which may name somebody, instead of "other".
     """
+    taxonomy = load_taxonomy()
     lanes: dict[tuple[str, str, str], list[Span]] = {}
     for row in segments.sort_by("start_ns").to_pylist():
         is_shown = is_as_written or row["source"] != "annotator"
-        label = row["label"] if is_shown else known_words(row["verb"], row["noun"], row["label"])
+        label = row["label"] if is_shown else in_our_words(row["verb"], row["noun"], row["label"], taxonomy)
         lanes.setdefault((row["layer"], "segment", _source(row)), []).append(_segment(row, label))
     for row in annotations.sort_by("start_ns").to_pylist():
-        written = " ".join(filter(None, (row["verb"], row["noun"]))) or row["text"] or ""
-        label = written if is_as_written else known_words(row["verb"], row["noun"], row["text"])
+        words = (row["verb"], row["noun"])
+        text = None if any(words) else row["text"]  # of words and a text, a lane shows the words
+        written = " ".join(filter(None, words)) or text or ""
+        label = written if is_as_written else in_our_words(*words, text, taxonomy)
         tool = row["tool"] if is_as_written else ""  # a file may call it what it likes
         lanes.setdefault((row["layer"], "annotation", row["annotator"]), []).append(_annotation(row, label, tool))
     order = sorted(lanes, key=lambda key: (key[0], key[1] == "annotation", key[2]))
     return [Lane(kind, f"{layer}: {name}", tuple(lanes[layer, kind, name]), layer) for layer, kind, name in order]
-
-
-def known_words(verb: str | None, noun: str | None, text: str | None) -> str:
-    """What somebody wrote, as far as its words are ours: the taxonomy's, an activity or an outcome; else "other"."""
-    taxonomy = load_taxonomy()
-    known = [
-        bool(ours(word)) for word, ours in ((verb, taxonomy.canonical_verb), (noun, taxonomy.canonical_noun)) if word
-    ]
-    if known:
-        return " ".join(filter(None, (verb, noun))) if all(known) else _OTHER
-    return text if text in (*ACTIVITIES, *OUTCOMES) else _OTHER
 
 
 def episode_lanes(episodes: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> list[Lane]:

@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 from harchive_dagster.cli import cli
 from harchive_dagster.commands.annotate import export
 from harchive_dagster.delivery.annotation_jobs import WHICH_LABELS
-from harchive_dagster.errors import HarchiveError, LakeError, SettingsError
+from harchive_dagster.errors import AnnotationFileError, HarchiveError, LakeError, SettingsError
 from harchive_dagster.labels.formats.registry import FORMATS
 from harchive_dagster.lake import schemas
 
 TOOLS = ["label-studio", "cvat", "elan", "epic", "egoverse", "csv"]
 SESSION = "ses-to-label"
+STRANGER = "s-zzzzzzzzzzzzzzzzzzzz"
 
 
 @pytest.fixture(scope="module")
@@ -186,14 +187,24 @@ def test_what_people_drew_goes_to_others_without_their_names_and_comes_back(
     assert annotators == {labelled.pseudonyms.annotator(who) for who in ("asha", "ravi")}
 
 
-def test_labels_of_a_session_that_no_run_took_in_are_filed_and_wondered_at(run: Any, tmp_path: Path) -> None:
+def test_labels_of_a_session_that_no_run_took_in_are_refused(labelled: Any, run: Any, tmp_path: Path) -> None:
     (tmp_path / "asha.csv").write_text(
         "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,asha,action,0,9,fold,,\n"
     )
-    result = run("import", tmp_path / "asha.csv", "--session", "ses-to-labl")
-    assert result.exit_code == 0
-    assert "no session 'ses-to-labl' in the lake (ses-to-label). Its labels wait" in result.stderr
-    assert "no session" not in run("import", tmp_path / "asha.csv", "--session", SESSION).output
+    for named, nearest in (("ses-to-labl", "ses-to-label"), (STRANGER, "none is named like it")):
+        with pytest.raises(LakeError, match=rf"no session '{named}' in the lake \({nearest}\)\. Nothing was written"):
+            run("import", tmp_path / "asha.csv", "--session", named)
+    (tmp_path / "asha.csv").rename(tmp_path / f"{STRANGER}-0123456789abcdef.csv")
+    with pytest.raises(AnnotationFileError, match=rf"no session '{STRANGER}' in the lake .* It was not filed"):
+        run("import", tmp_path / f"{STRANGER}-0123456789abcdef.csv")
+    assert not list(labelled.landing.annotations.iterdir())
+
+
+def test_a_job_comes_back_without_lake_and_key(labelled: Any, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    run("export", SESSION, "--tool", "csv", "--labels", "none", "--to", tmp_path)
+    monkeypatch.delenv("HARCHIVE_PSEUDONYM_KEY")
+    monkeypatch.setenv("HARCHIVE_LAKE", str(tmp_path / "elsewhere"))
+    assert "0 labels, filed" in run("import", _tools_file(tmp_path)).output
 
 
 def test_a_job_is_not_put_into_a_file(run: Any, tmp_path: Path) -> None:

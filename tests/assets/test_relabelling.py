@@ -30,8 +30,8 @@ def changed_sessions(house, contract, older):
     return {change.row["session_pseudonym"] for change in row_changes(house.lake, contract, older, newer)}
 
 
-def verdict(result):
-    (found,) = (one for one in result.get_asset_check_evaluations() if one.check_name == "segments_suite")
+def verdict(result, stage="segments"):
+    (found,) = (one for one in result.get_asset_check_evaluations() if one.check_name == f"{stage}_suite")
     return found
 
 
@@ -86,3 +86,16 @@ def test_a_mended_label_takes_the_session_in_again_and_the_check_warns_of_poor_a
     assert not verdict(result).passed
     assert "harchive disagreements --session s-relabelled" in verdict(result).description
     assert "1 labels of s-relabelled lie under others" in verdict(result).description
+
+
+def test_a_judgement_in_other_words_than_ours_is_warned_of_and_decides_nothing(day):
+    path = day.landing.annotations / day.pseudonyms.session("s-as-it-was") / "uma.csv"
+    path.write_text(
+        f"annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,uma,episode,0,{9 * SECOND},,,ravi won\n"
+    )
+    result = day.run(selection=LABELLED)
+    assert result.success
+    said = verdict(result, "episodes").description
+    assert "1 labels on the layer episode of s-as-it-was say neither success nor failure" in said
+    assert "ravi" not in said
+    assert {row["outcome"] for row in day.lake.read(schemas.EPISODES).to_pylist()} == {"unknown"}

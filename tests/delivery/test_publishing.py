@@ -64,6 +64,7 @@ def test_names_become_pseudonyms_and_nothing_else_changes():
         ({"verb": "talks to Ramesh", "label": "talks to Ramesh plate"}, "other"),
         ({"verb": None, "noun": None, "label": "Ramesh comes in"}, "other"),
         ({"noun": "Ramesh", "label": "grasp Ramesh"}, "other"),
+        ({"verb": None, "label": "Ramesh has it"}, "other"),
     ],
 )
 def test_words_that_an_annotator_wrote_freely_are_not_published(words, label):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harchive_dagster.errors import AnnotationFileError, SettingsError
+from harchive_dagster.errors import AnnotationFileError, LakeError, SettingsError
 from harchive_dagster.labels.annotation_files import read_annotations
 from harchive_dagster.labels.annotation_intake import file_annotations
 
@@ -14,7 +14,7 @@ ROWS = "annotation_id,annotator,layer,start_ns,end_ns,verb,noun,text\n1,asha,act
 
 def _file(folder: Path, name: str = "asha.csv", content: str = ROWS, annotator: str | None = None) -> Path:
     (folder / name).write_text(content)
-    (filed,) = file_annotations(folder / name, folder / "annotations", SESSION, annotator)
+    (filed,) = file_annotations(folder / name, folder / "annotations", SESSION, annotator, require_session=str)
     return filed.path
 
 
@@ -44,6 +44,18 @@ def test_a_folder_that_cannot_be_written_to_is_a_setting_to_mend(tmp_path: Path)
     (tmp_path / "annotations").write_text("")
     with pytest.raises(SettingsError, match=r"HARCHIVE_ANNOTATIONS cannot be written to: .*asha\.csv' was not filed"):
         _file(tmp_path)
+
+
+def test_of_two_sessions_that_a_file_labels_both_must_be_there(tmp_path: Path) -> None:
+    def require_session(pseudonym: str) -> None:
+        if pseudonym == OTHER:
+            raise LakeError(f"There is no session {pseudonym!a} in the lake.", consequence="", mend="")
+
+    path = tmp_path / "project-1.json"
+    path.write_text(f'["{SESSION}-0123456789abcdef.mp4", "{OTHER}-0123456789abcdef.mp4"]')
+    with pytest.raises(AnnotationFileError, match=rf"'project-1.json' cannot be .* no session '{OTHER}'.* not filed"):
+        file_annotations(path, tmp_path / "annotations", None, None, require_session=require_session)
+    assert not (tmp_path / "annotations").exists()
 
 
 def test_our_own_table_of_another_session_s_video_is_not_filed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harchive_dagster.labels.annotation_files import Annotation
 from harchive_dagster.labels.episodes import REJECTIONS, Episode, RejectedSpan, build_episodes
+from harchive_dagster.labels.outcomes import unread_judgements
 from harchive_dagster.labels.segments import Segment, make_segment
 from harchive_dagster.landing.manifest import Marker, marked_intervals_ns
 
@@ -233,6 +234,26 @@ def test_the_worker_s_last_press_may_say_how_it_ended_and_annotators_come_first(
     assert episode.outcome == outcome
     (judged,), _ = _build(markers=markers, annotations=[_judged(text="success")])
     assert (judged.outcome, judged.outcome_source) == ("success", "annotator")
+
+
+@pytest.mark.parametrize(
+    ("note", "judged", "unread"),
+    [
+        ("failed", [_judged(text="Success")], []),
+        (None, [_judged(text="rather nice", layer="activity")], []),
+        (" ", [], []),
+        ("tea", [], ["1 notes of task_end presses"]),
+        ("tea", [_judged(text="failure")], []),
+        ("tea", [_judged(text="failure", start=0, end=4)], ["1 notes of task_end presses"]),
+        (None, [_judged(text="asha was good"), _judged(text="sucess")], ["2 labels on the layer episode"]),
+        ("tea", [_judged(text="ok")], ["1 labels on the layer episode", "1 notes of task_end presses"]),
+    ],
+)
+def test_a_judgement_that_nobody_can_read_is_counted_without_its_words(
+    note: str | None, judged: list[Annotation], unread: list[str]
+) -> None:
+    markers = [Marker(SECOND, "task_start"), Marker(9 * SECOND, "task_end", note)]
+    assert list(unread_judgements(markers, judged)) == unread
 
 
 def test_the_score_is_the_geometric_mean_of_its_terms() -> None:

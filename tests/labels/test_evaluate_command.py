@@ -69,6 +69,19 @@ def test_verbs_can_be_compared_alone_and_a_choice_of_sessions(tmp_path):
     assert chosen["edit_score"] == 0.5  # nothing happens in s9, and something was predicted
 
 
+def test_chosen_sessions_that_nobody_names_are_named(tmp_path):
+    files = written(tmp_path, PREDICTED), "--truth", written(tmp_path, TRUTH, "truth.csv"), "--sessions"
+    choice = written(tmp_path, "s1\ns9\nS2\ns2 2\n", "split.txt")
+    assert json.loads(run(*files, choice, "--json").output)["empty_recordings"] == ["S2", "s2 2"]
+    assert "\nin neither truth nor predictions: S2, s2 2; nothing happens" in run(*files, choice).output
+    assert "in neither" not in run(*files, written(tmp_path, "s1\ns9\n", "split.txt")).output
+    outcome = run(*files, written(tmp_path, "S1\nS2\n", "split.txt"))
+    assert isinstance(outcome.exception, EvaluationError)
+    assert "name any of the 2 chosen recordings: 'S1', 'S2'." in str(outcome.exception)
+    nothing = run(*files, written(tmp_path, "", "split.txt"))
+    assert "No true span is left" in str(nothing.exception)
+
+
 def test_a_choice_of_sessions_may_begin_with_a_byte_order_mark_and_have_spaces_in_names(tmp_path):
     truth = written(tmp_path, TRUTH.replace("s2,", "kitchen 2,"), "truth.csv")
     files = written(tmp_path, PREDICTED.replace("s2,", "kitchen 2,")), "--truth", truth, "--json"

@@ -81,6 +81,7 @@ def test_a_task_asks_of_its_annotators_to_agree_more_than_chance_unless_it_says_
         ("    success: The whole", "    min_agreement: 2\n    success: The whole", "min_agreement is 2"),
         ("tasks:", "jobs:", "tasks is missing"),
         ("tasks:", "tasks: [", "while parsing"),
+        ("tasks:", f"tasks: {'[' * 5000}", "nested too deeply"),
         (
             "    success: The whole",
             "    success: Clean.\n    success: The whole",

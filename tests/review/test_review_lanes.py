@@ -150,6 +150,7 @@ def segment(**overrides):
         ({}, "action: merged", "fold garment", True),
         ({"agreement": 1.0}, "action: merged", "fold garment", False),
         ({"agreement": None, "noun": "asha", "label": "fold asha", "is_known": False}, "action: merged", "other", True),
+        ({"verb": None, "label": "asha has it"}, "action: merged", "other", True),
         (
             {"source": "worker_marker", "layer": "step", "label": "step 2", "agreement": None},
             "step: worker's presses",

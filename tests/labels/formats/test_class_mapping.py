@@ -233,7 +233,9 @@ def take_in(tmp_path: Path) -> Callable[..., Any]:
         if theirs is not None:
             (tmp_path / "theirs.csv").write_text(theirs)
             options["class_mapping"] = tmp_path / "theirs.csv"
-        (filed,) = file_annotations(tmp_path / "kitchen.csv", tmp_path / "annotations", SESSION, "asha", **options)
+        (filed,) = file_annotations(
+            tmp_path / "kitchen.csv", tmp_path / "annotations", SESSION, "asha", require_session=str, **options
+        )
         return filed
 
     return run
@@ -272,4 +274,4 @@ def test_a_mapping_that_cannot_be_used_keeps_the_file_out(annotations: Any, take
 def test_a_file_that_no_run_would_read_is_not_taken_in(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(_epic(verb="park"))
     with pytest.raises(AnnotationFileError, match="its name is none of a label file"):
-        file_annotations(tmp_path / name, tmp_path / "annotations", SESSION, None)
+        file_annotations(tmp_path / name, tmp_path / "annotations", SESSION, None, require_session=str)

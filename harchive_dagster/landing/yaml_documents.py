@@ -1,4 +1,4 @@
-"""The lists that people keep as YAML: parsed with every key once. What must be in them is for each list's module."""
+"""YAML that people keep by hand: parsed with every key once. What must be in it is for each document's module."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import yaml
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys: a task's second `steps`, or a verb's second synonyms, would win unseen."""
+    """YAML keeps the last of two equal keys: a card's second threshold would win unseen."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()
@@ -19,13 +19,15 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str) -> Any:
-    """What a YAML document holds.
+def parse_yaml(document: str | bytes) -> Any:
+    """What a YAML document holds; every JSON document is one.
 
     Raises:
         ValueError: it is none, or has a key twice; one line that says where.
     """
     try:
-        return yaml.load(text, _UniqueKeys)  # a safe loader too
-    except yaml.YAMLError as error:
+        return yaml.load(document, _UniqueKeys)  # a safe loader too
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # the latter for dates and numbers that there are none of
         raise ValueError(" ".join(str(error).split())) from None
