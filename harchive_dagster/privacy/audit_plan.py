@@ -68,6 +68,14 @@ class Area:
         return cls(x0, y0, x0 + width, y0 + height)
 
 
+def _near_side(box: Rectangle) -> float:
+    return max(NEAR_PX, _NEAR_SIZES * max(box.w, box.h))
+
+
+def _even(length: float) -> int:
+    return int(length) // 2 * 2
+
+
 @dataclass(frozen=True)
 class Look:
     """One picture, or a part of it, that the audit searches.
@@ -204,4 +212,5 @@ def _is_close(look: Look, other: Look) -> bool:
     a, b = look.near, other.near
     if a is None or b is None:
         return False
-    return abs(a.x + a.w / 2 - b.x - b.w / 2) + abs(a.y + a.h / 2 - b.y - b.h / 2) < NEAR_PX / 4
+    apart_px = abs(a.x + a.w / 2 - b.x - b.w / 2) + abs(a.y + a.h / 2 - b.y - b.h / 2)
+    return apart_px < min(_near_side(a), _near_side(b)) / 4
