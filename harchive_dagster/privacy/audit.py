@@ -127,7 +127,7 @@ class AuditEyes:
     Attributes:
         whole: for whole pictures; the size is detection's, the frames are others.
         window: for parts of pictures in full size: an operating point at which detection did not look.
-        near: for the surroundings of a track, in full size too.
+        near: for the surroundings of a track: squares of `NEAR_PX`, larger ones made as small.
         own_gates: by the name of an operator's model, the score at which what it finds outside the hidden area is a
             residual; on hidden area its finds are suspects, for nobody knows what it takes a hidden head for.
         window_px: width and height of a window.
@@ -250,12 +250,12 @@ class _Search:
         found: list[Box] = []
         for look in looks:
             detector, area = self._eye_for(look, frame)
-            rgb = rgb_of(frame, area)
+            rgb = rgb_of(frame, area, most_px=None if look.near is None else NEAR_PX)
             if look.is_whole and index in self._kept:
                 self.pictures.append(rgb)
             # A tile shows the searched part, all of it.
             self.moments.add(index, look.why, look.risk, rgb, None, is_hit=False)
-            found += [_moved(box, area) for box in detector.detect(rgb)]
+            found += [_at_source(box, area, rgb) for box in detector.detect(rgb)]
         for box in _distinct(found):
             self._judge(index, box, hidden, frame)
 
@@ -346,8 +346,10 @@ def _finding(frame_index: int, box: Box | Redaction, cause: str) -> Finding:
     return Finding(frame_index, box.kind, box.x, box.y, box.w, box.h, box.score, cause)
 
 
-def _moved(box: Box, area: Area) -> Box:
-    return replace(box, x=box.x + area.x0, y=box.y + area.y0)
+def _at_source(box: Box, area: Area, rgb: NDArray[np.uint8]) -> Box:
+    """A box in the picture of an area, in pixels of the whole picture."""
+    down, across = (area.y1 - area.y0) / rgb.shape[0], (area.x1 - area.x0) / rgb.shape[1]
+    return replace(box, x=area.x0 + box.x * across, y=area.y0 + box.y * down, w=box.w * across, h=box.h * down)
 
 
 def _distinct(found: list[Box]) -> list[Box]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
 from harchive_dagster.recording.camera_path import CameraPath
-from harchive_dagster.recording.decoding import DecodedFrame, iterate_frames, small_luma
+from harchive_dagster.recording.decoding import DecodedFrame, in_rgb, iterate_frames, small_luma
 from harchive_dagster.recording.hints import confirmed
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection, FrameObservations
@@ -223,7 +223,7 @@ class _Eyes:
 
     def _detect(self, current: DecodedFrame, due: Sequence[_Watch]) -> None:
         if due:
-            rgb = np.asarray(current.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            rgb = in_rgb(current.frame)
             for watch in due:
                 for box in watch.run(current, rgb):
                     place = (box.kind, box.x, box.y, box.w, box.h, box.score)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from harchive_dagster.errors import PrivacyError, RecordingError
 from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
@@ -22,16 +23,16 @@ FRAME_COUNT = 18
 
 
 class Sees:
-    """A detector that reports the same boxes in every picture and remembers how often it was asked."""
+    """A detector that reports the same boxes in every picture and remembers the pictures."""
 
     name, version = "sees", "1"
 
     def __init__(self, *boxes):
         self.boxes = list(boxes)
-        self.calls = 0
+        self.pictures = []
 
-    def detect(self, _rgb):
-        self.calls += 1
+    def detect(self, rgb):
+        self.pictures.append(rgb)
         return self.boxes
 
 
@@ -156,7 +157,7 @@ def test_private_time_is_neither_searched_nor_shown_nor_planted_into(tmp_path, m
     eye = Sees()
     found = full_audit(tmp_path / "out.mp4", pts_ns, private, eye=eye)
     assert found.report.audit_frames > 0
-    assert (eye.calls, found.pictures, found.moments.in_order()) == (0, [], [])
+    assert (eye.pictures, found.pictures, found.moments.in_order()) == ([], [], [])
 
 
 def test_planted_into_is_what_is_not_private_however_little_that_is(tmp_path, moving_face):
@@ -192,9 +193,54 @@ def test_a_part_of_a_picture_has_the_colours_of_the_whole(tmp_path, write_clip, 
         assert np.abs(rgb_of(frame, one).astype(int) - whole).max() <= 1
 
 
+@pytest.mark.parametrize("most_px", [64, 100])
+@pytest.mark.parametrize(
+    ("pix_fmt", "size"),
+    [("yuv420p", (320, 256)), ("yuvj420p", (320, 256)), ("yuv422p", (320, 256)), ("yuv444p", (161, 91))],
+)
+@pytest.mark.parametrize("colours", [Colorspace.ITU601, Colorspace.ITU709])
+def test_a_part_that_is_made_small_first_has_the_colours_of_one_made_small_afterwards(
+    tmp_path, write_clip, face_at, pix_fmt, size, most_px, colours
+):
+    import cv2
+
+    picture = face_at(x=0, y=0, width_px=size[0], height_px=size[1])
+    write_clip(tmp_path / "in.mp4", [picture], pix_fmt=pix_fmt)
+    frame = next(iterate_frames(tmp_path / "in.mp4")).frame
+    frame.colorspace = colours
+    for area in (Area(0, 0, *size), Area(10, 0, 100, 90), Area(70, size[1] // 2 * 2 - 90, 160, size[1] // 2 * 2)):
+        small = rgb_of(frame, area, most_px=most_px)
+        whole = rgb_of(frame, area)
+        assert max(small.shape) == min(max(whole.shape), most_px)
+        expected = cv2.resize(whole, small.shape[1::-1], interpolation=cv2.INTER_AREA).astype(int)
+        assert np.abs(small - expected).mean() < 2
+        assert np.abs((small - expected).mean(axis=(0, 1))).max() < 2
+
+
+def test_what_is_found_in_surroundings_made_small_lies_where_it_is_in_the_picture(tmp_path, write_clip, face_at):
+    write_clip(tmp_path / "in.mp4", [face_at(width_px=640, height_px=512)] * FRAME_COUNT)
+    # Hidden where nobody is, 160 px tall: its surroundings of 400 px are looked at in 256.
+    hidden = [Redaction(frame, 1, "face", 420.0, 300.0, 120.0, 160.0, "detected", 0.9) for frame in range(FRAME_COUNT)]
+    render_anonymized(tmp_path / "in.mp4", tmp_path / "out.mp4", hidden)
+    pts_ns = np.array([one.pts_ns for one in iterate_frames(tmp_path / "out.mp4")], np.int64)
+    near = Sees(Box("face", 64.0, 128.0, 32.0, 48.0, 0.9))
+    groups = (RenderedGroup(0, FRAME_COUNT, is_copied=False),)
+    eyes = AuditEyes(Sees(), Sees(), near)
+    still = np.zeros(FRAME_COUNT)
+    report = audit_rendered(
+        tmp_path / "out.mp4", tmp_path / "in.mp4", pts_ns, hidden, groups, motion_px=still, eyes=eyes, seed=0
+    ).report
+    area, scale = Area.around(hidden[0], 640, 512), 400 / 256
+    assert {picture.shape for picture in near.pictures} == {(256, 256, 3)}
+    assert {(one.x, one.y, one.w, one.h) for one in report.residuals} == {
+        (area.x0 + 64 * scale, area.y0 + 128 * scale, 32 * scale, 48 * scale)
+    }
+
+
 def test_the_riskiest_moments_say_why_they_are_shown(tmp_path, moving_face, other_detector):
     source, rendered, redactions, pts_ns = moving_face
-    reasons = [one.why for one in full_audit(rendered, pts_ns, redactions).moments.in_order()]
+    middle = [one for one in redactions if 3 <= one.frame_index < 15]
+    reasons = [one.why for one in full_audit(rendered, pts_ns, middle).moments.in_order()]
     assert {"start of track 1", "end of track 1", "weakest of track 1"} <= set(reasons)
     worst = full_audit(source, pts_ns, redactions, eye=other_detector).moments.in_order()
     assert [one.why.split()[0] for one in worst[:2]] == ["face", "face"]

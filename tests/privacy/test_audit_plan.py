@@ -8,8 +8,8 @@ from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import RenderedGroup
 
 
-def track(frames, *, number=1, x=400.0, y=400.0, score=0.9, kind="face"):
-    return [Redaction(frame, number, kind, x, y, 60.0, 80.0, "detected", score) for frame in frames]
+def track(frames, *, number=1, x=400.0, y=400.0, size=(60.0, 80.0), score=0.9, kind="face"):
+    return [Redaction(frame, number, kind, x, y, *size, "detected", score) for frame in frames]
 
 
 def plan(frame_count, redactions=(), *, groups=None, motion_px=None, fps=30, seed=0):
@@ -80,10 +80,22 @@ def test_a_window_on_a_picture_no_larger_than_it_is_the_picture(at):
     assert Area.window(at, (960, 540), 640, 360) == Area(0, 0, 640, 360)
 
 
-def test_both_sides_of_both_ends_of_every_track_are_looked_at():
-    looks = plan(600, track(range(200, 300)))
-    for frame in (198, 199, 200, 299, 300, 301):
-        assert any("track 1" in one.why for one in looks[frame])
+def test_the_frames_beside_both_ends_of_every_track_are_looked_at_where_there_are_any():
+    looks = plan(600, track(range(200, 300)) + track(range(600), number=2, x=1500.0))
+    assert "start of track 1" in [one.why for one in looks[199]]
+    for frame in (300, 301):
+        assert "end of track 1" in [one.why for one in looks[frame]]
+    assert not any(
+        "track 2" in one.why for found in looks.values() for one in found if one.why[:5] in ("start", "end o")
+    )
+
+
+def test_inside_a_track_no_second_passes_without_a_look_at_its_surroundings():
+    frames = sorted(
+        frame for frame, found in plan(600, track(range(50, 550))).items() if any(one.near for one in found)
+    )
+    assert (frames[0], frames[-1]) == (49, 551)
+    assert np.diff(frames).max() <= 30
 
 
 def test_the_weakest_and_the_fastest_frames_of_a_track_are_looked_at():
@@ -106,10 +118,13 @@ def test_weak_and_fast_things_are_riskier_than_steady_ones():
     assert max(one.risk for one in looks if one.why == "fast motion, track 1") > 0.5
 
 
-def test_two_things_side_by_side_take_one_look():
-    beside = plan(600, track(range(200, 300)) + track(range(200, 300), number=2, x=430.0))
-    apart = plan(600, track(range(200, 300)) + track(range(200, 300), number=2, x=900.0))
-    assert (len(beside[198]), len(apart[198])) == (1, 2)
+@pytest.mark.parametrize(
+    ("size", "apart_px", "looks"), [((60.0, 80.0), 30.0, 1), ((60.0, 80.0), 150.0, 2), ((300.0, 400.0), 150.0, 1)]
+)
+def test_two_things_side_by_side_take_one_look_if_each_lies_well_inside_the_others_surroundings(size, apart_px, looks):
+    one = track(range(200, 300), size=size)
+    other = track(range(200, 300), number=2, x=one[0].x + apart_px, size=size)
+    assert len(plan(600, one + other)[199]) == looks
 
 
 def test_private_time_is_no_track_and_motion_that_is_not_known_is_none():

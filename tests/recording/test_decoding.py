@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harchive_dagster.errors import RecordingError
-from harchive_dagster.recording.decoding import iterate_frames, small_luma
+from harchive_dagster.recording.decoding import in_rgb, iterate_frames, small_luma
 
 
 def test_frames_come_in_presentation_order_with_their_own_times(make_clip, panning):
@@ -70,6 +70,7 @@ def _frame(luma, *, color_range, pixel_format="yuv420p"):
 def test_black_is_zero_and_white_is_255_whatever_range_the_file_uses(color_range, stored, shown):
     frame = _frame(np.full((90, 160), stored, np.uint8), color_range=color_range)
     assert (small_luma(frame) == shown).all()
+    assert np.abs(in_rgb(frame).astype(int) - shown).max() <= 1
 
 
 @pytest.mark.parametrize(
