@@ -29,6 +29,7 @@ from harchive_dagster.demo.scene import Box as KnownBox
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.detection import Box
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction, hide
+from harchive_dagster.privacy.second_look import SecondLook
 from harchive_dagster.privacy.tracking import build_redactions
 from harchive_dagster.recording.decoding import iterate_frames
 from harchive_dagster.recording.look import look
@@ -159,7 +160,7 @@ def recall(shares: Sequence[tuple[float, float]], lowest_px: float, highest_px: 
 def measure(clip: Clip) -> None:
     first = next(iterate_frames(clip.path)).frame
     size_px = first.width, first.height
-    detector = Remembering(CenterFaceDetector.for_picture(*size_px, has_hints=True))
+    detector = Remembering(SecondLook.for_picture(*size_px))
     for every in DETECT_EVERY:
         seen, found = look(clip.path, detector=detector, detect_every=every)
         redactions = build_redactions(
@@ -177,9 +178,7 @@ def measure(clip: Clip) -> None:
         looked_at = f"{100 * seen.is_detected.mean():5.1f} % looked at"
         print(f"{clip.name:22} every {every:2d}  {looked_at}  {cells}  {100 * area:5.1f} % hidden", flush=True)
     started = time.process_time()
-    seen, _ = look(
-        clip.path, detector=CenterFaceDetector.for_picture(*size_px, has_hints=True), detect_every=DEFAULT_EVERY
-    )
+    seen, _ = look(clip.path, detector=SecondLook.for_picture(*size_px), detect_every=DEFAULT_EVERY)
     with_ms = (time.process_time() - started) / len(seen) * 1e3
     started = time.process_time()
     look(clip.path, detector=None)

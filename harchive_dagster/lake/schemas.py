@@ -106,7 +106,7 @@ DETECTIONS = restricted_table(
     column("h", REAL, "Height", unit="px"),
     column("score", REAL, "Detector score, 0-1"),
     column("model", TEXT, "Detector"),
-    column("model_version", TEXT, "Digest of the model file"),
+    column("model_version", TEXT, "Digest of the model file, and what else makes its answers others"),
     column("is_slow", pa.bool_(), "The slower detector found it"),
 )
 
@@ -241,7 +241,7 @@ _VIDEO_COLUMNS = (
     column("seeded_recall", REAL, "Share of planted faces of 44 px and more that the session's detector found"),
     column("seeded_recall_small", REAL, "Share of planted faces of 36 to 44 px that it found", is_nullable=True),
     column("renderer_version", TEXT, "Renderer"),
-    column("model_version", TEXT, "Digest of the detector's model file"),
+    column("model_version", TEXT, "Digest of the model file that searched whole pictures"),
 )
 
 ANONYMIZED_VIDEOS = restricted_table(

@@ -213,7 +213,3 @@ def _is_close(look: Look, other: Look) -> bool:
 
 def _near_side(box: Rectangle) -> float:
     return max(NEAR_PX, _NEAR_SIZES * max(box.w, box.h))
-
-
-def _even(length: float) -> int:
-    return int(length) // 2 * 2

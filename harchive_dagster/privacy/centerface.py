@@ -26,7 +26,7 @@ _FULL_HD_PX = 1920 * 1088
 _NMS_IOU = 0.3
 """Boxes that share more than this are one face; two real faces behind each other share less."""
 
-_HINT_SCORE = 0.07
+HINT_SCORE = 0.07
 """For half a face in the dark. With 0.05 a tenth more frames of a clip with few people are hidden, for nobody."""
 
 
@@ -66,14 +66,12 @@ class CenterFaceDetector:
         self.version = weights_version(self._model_path)
 
     @classmethod
-    def for_picture(cls, width_px: int, height_px: int, *, has_hints: bool = False) -> Self:
+    def for_picture(cls, width_px: int, height_px: int, *, hint_score: float | None = None) -> Self:
         """The detector for a video of this size.
 
         Up to full HD an input of 960x544 finds all planted faces of 44 px and more, like 1920x1088. At 2560x1920 it
-        finds 83 % of them and the larger input all, so larger pictures get that, at four times the cost. `look` makes
-        use of hints.
+        finds 83 % of them and the larger input all, so larger pictures get that, at four times the cost.
         """
-        hint_score = _HINT_SCORE if has_hints else None
         if width_px * height_px > _FULL_HD_PX:
             return cls(input_width_px=1920, input_height_px=1088, hint_score=hint_score)
         return cls(hint_score=hint_score)
@@ -131,8 +129,8 @@ def _model_path() -> Path:
     return path
 
 
-# A recording is looked at by two operating points; the larger one's session holds on to 700 MB.
-@lru_cache(maxsize=2)
+# A recording is looked at by three operating points; the largest one's session holds on to 700 MB.
+@lru_cache(maxsize=3)
 def _session(path: Path, width_px: int, height_px: int) -> Any:
     return inference_session(derived_model(path, height_px, width_px).SerializeToString())
 

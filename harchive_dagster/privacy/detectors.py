@@ -14,6 +14,7 @@ from harchive_dagster.privacy.detection import Detector, UnionDetector
 from harchive_dagster.privacy.model_card import ModelCard, read_model_card
 from harchive_dagster.privacy.model_graph import read_graph
 from harchive_dagster.privacy.operator_model import OperatorModel
+from harchive_dagster.privacy.second_look import SecondLook
 from harchive_dagster.privacy.text_detector import TextDetector
 
 CENTERFACE = "centerface"
@@ -77,11 +78,13 @@ class DetectorChoice:
     def face_detectors(self, width_px: int, height_px: int, *, has_hints: bool = False) -> Detector:
         """What looks at moving pictures of this size, some times a second: faces, people, plates.
 
-        `look` takes hints too; whoever looks at a single picture has nothing to confirm them with.
+        `look` takes hints too, and has what is large looked at twice; whoever looks at a single picture has nothing to
+        confirm hints with.
         """
         own: list[Detector] = []
         if self.has_centerface:
-            own.append(CenterFaceDetector.for_picture(width_px, height_px, has_hints=has_hints))
+            made = SecondLook if has_hints else CenterFaceDetector
+            own.append(made.for_picture(width_px, height_px))
         return _together([*own, *(_operator_model(card, 1.0) for card in self.cards if card.kind not in _SLOW_KINDS)])
 
     def slow_detectors(self) -> Detector | None:
