@@ -52,6 +52,9 @@ _FLAT = 128
 _FULLY_HIDDEN = 0.999
 """Bilinear weight above which a pixel depends on hidden cell centres only."""
 
+_PARTS = 128
+"""Of a semi-axis, whose squares 16 bits hold. The border of an ellipse is so exact to a 16000th of its size."""
+
 _TESTED = 32
 """Points a side, at least, at which a hidden area is held against its surface: eight to a cell. With 64 the same
 areas are called hidden, for three times the work."""
@@ -108,7 +111,8 @@ def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction], h
     """Hide one frame's redactions in place.
 
     Args:
-        planes: uint8 planes, luma first; a smaller plane is subsampled by a whole factor.
+        planes: uint8 planes, luma first, without gaps in their rows; a smaller plane is subsampled by a whole factor,
+            four at most.
         redactions: those of this frame, in any order; one of kind "private" turns the whole frame grey.
         how: what is put there.
     """
@@ -116,15 +120,15 @@ def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction], h
         for plane in planes:
             plane[:] = _FLAT
         return
-    alike: dict[tuple[int, ...], list[NDArray[np.uint8]]] = defaultdict(list)
+    by_shape: dict[tuple[int, ...], list[NDArray[np.uint8]]] = defaultdict(list)
     for plane in planes:
-        alike[plane.shape].append(plane)
+        by_shape[plane.shape].append(plane)
     for redaction in _in_order(redactions):
-        for shape, ones in alike.items():
+        for shape, alike in by_shape.items():
             patch = _Patch.of(redaction, shape, planes[0].shape)
             if patch is None:
                 continue
-            views = [plane[patch.rows, patch.columns] for plane in ones]
+            views = [plane[patch.rows, patch.columns] for plane in alike]
             if how is Hiding.FILL:
                 for view in views:
                     view[:] = _FLAT
@@ -238,10 +242,8 @@ class _Patch:
 
 
 def _averaged(view: NDArray[np.uint8], cells: tuple[int, int]) -> NDArray[np.uint8]:
-    """The means of all pixels of each cell. Down first, in whole rows: INTER_AREA alone, which shares pixels between
-    cells along both axes, takes ten times as long.
-
-    A cell has a row at least in every plane: no format takes more than `_MIN_CELL_PX` of luma for one of chroma.
+    """The mean of each cell, of all its pixels. In whole rows down first, which is ten times as fast as INTER_AREA over
+    both axes. A cell has a row at least, for no plane is subsampled by more than `_MIN_CELL_PX`.
     """
     import cv2
 
@@ -262,15 +264,15 @@ def _detail(luma: NDArray[np.uint8], patch: _Patch, hidden_later: Sequence[Redac
     step = max(1, min(patch.shape) // _TESTED)
     while True:
         own = patch.is_own(hidden_later, *(np.arange(0, length, step) for length in patch.shape))
-        weights_down, weights_across = down.weights(step), across.weights(step)
-        is_testable = own & (weights_down @ near @ weights_across.T > _FULLY_HIDDEN)
+        weights = down.weights(step), across.weights(step).T
+        is_testable = own & (weights[0] @ near @ weights[1] > _FULLY_HIDDEN)
         count = np.count_nonzero(is_testable)
         if step == 1 or count >= _ENOUGH:
             break
         step = max(1, step // 2)  # nearly all lies under later ones
     if not count:
         return math.inf if own.any() else 0.0
-    surface = weights_down @ values[np.ix_(down.near, across.near)] @ weights_across.T
+    surface = weights[0] @ values[np.ix_(down.near, across.near)] @ weights[1]
     return float((np.abs(values[::step, ::step] - surface) * is_testable).sum() / count)
 
 
@@ -292,7 +294,7 @@ class _Axis:
 
     @classmethod
     def of(cls, length: int, cells: int) -> Self:
-        centres = (np.arange(cells) + 0.5) * (length / cells) - 0.5
+        centres = (np.arange(cells, dtype=np.float64) + 0.5) * (length / cells) - 0.5
         before = centres.astype(np.intp)
         return cls(length, cells, np.concatenate([before, np.minimum(before + 1, length - 1)]), centres - before)
 
@@ -320,9 +322,11 @@ def _ellipse(redaction: Redaction) -> tuple[float, float, float, float]:
 def _inside(redaction: Redaction, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the points at columns `x` and rows `y`, a grid, lie under an ellipse."""
     centre_x, centre_y, radius_x, radius_y = _ellipse(redaction)
-    across, down = ((x - centre_x) / radius_x) ** 2, 1 - ((y - centre_y) / radius_y) ** 2
-    # One comparison a point and no sum, of half the bytes: most of what hiding costs.
-    return np.asarray(across.astype(np.float32) <= down.astype(np.float32)[:, None])
+    across = ((x - centre_x) * (_PARTS / radius_x)) ** 2
+    left = _PARTS**2 - ((y - centre_y) * (_PARTS / radius_y)) ** 2
+    # One comparison of small integers a point, for it is much of what hiding costs. Both sides are rounded alike: no
+    # point under the ellipse is lost.
+    return np.asarray(np.minimum(across, 32767).astype(np.int16) <= np.maximum(left, -1).astype(np.int16)[:, None])
 
 
 def _span(start: float, stop: float, length: int) -> slice | None:
