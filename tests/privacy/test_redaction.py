@@ -28,6 +28,17 @@ def boxes_anywhere():
     )
 
 
+def boxes_around():
+    """Of the kind that is not lengthened, their centres in a picture of 96 x 80, none of a single pixel."""
+    return st.builds(
+        lambda x, y, w, h: redaction(x=x - w / 2, y=y - h / 2, w=w, h=h, kind="screen"),
+        st.floats(0, 96),
+        st.floats(0, 80),
+        st.floats(8, 200),
+        st.floats(8, 200),
+    )
+
+
 @pytest.mark.parametrize(("width_px", "height_px", "subsampling"), [(320, 240, 2), (321, 241, 1), (321, 241, 2)])
 def test_every_plane_loses_its_detail_inside_and_keeps_every_value_outside(width_px, height_px, subsampling):
     planes = noise_planes(width_px, height_px, subsampling)
@@ -102,6 +113,70 @@ def test_overlapping_hidden_boxes_show_no_detail(boxes):
     planes = noise_planes(96, 80)
     hide(planes, boxes)
     assert all(detail < 3.0 or np.isinf(detail) for detail in detail_left(planes[0], boxes))
+
+
+@settings(deadline=None)
+@given(st.lists(boxes_around(), min_size=1, max_size=3))
+def test_every_pixel_under_an_ellipse_is_hidden_and_no_other(boxes):
+    # Of a chequerboard no value outlives averaging.
+    planes = [np.indices(shape, np.uint8).sum(0, np.uint8) % 2 * 255 for shape in [(80, 96), (40, 48), (80, 96)]]
+    before = [plane.copy() for plane in planes]
+    hide(planes, boxes)
+    for plane, original in zip(planes, before, strict=True):
+        step = 80 // plane.shape[0]
+        y, x = ((places + 0.5) * step for places in np.indices(plane.shape))
+        outside = np.full(plane.shape, np.inf)
+        for box in boxes:
+            across, down = ((x - box.x) / box.w - 0.5) / 0.55, ((y - box.y) / box.h - 0.5) / 0.55
+            outside = np.minimum(outside, across**2 + down**2)
+        is_hidden = plane != original
+        assert is_hidden[outside < 1 - 1e-9].all()
+        assert not is_hidden[outside > 1.0002].any()
+
+
+@settings(deadline=None)
+@given(boxes_anywhere(), st.integers(0, 255))
+def test_where_all_is_of_one_value_hiding_changes_none(box, value):
+    planes = [np.full(shape, value, np.uint8) for shape in [(61, 83), (31, 42), (31, 42)]]
+    hide(planes, [box])
+    assert all((plane == value).all() for plane in planes)
+
+
+@settings(deadline=None)
+@given(st.lists(boxes_anywhere(), max_size=3), st.sampled_from(Hiding))
+def test_planes_of_one_size_are_hidden_each_by_itself(boxes, how):
+    luma, blue, red = noise_planes(96, 80)
+    together = [plane.copy() for plane in (luma, blue, red)]
+    hide(together, boxes, how)
+    for plane in (blue, red):
+        hide([luma.copy(), plane], boxes, how)
+    assert (together[1] == blue).all()
+    assert (together[2] == red).all()
+
+
+@settings(deadline=None)
+@given(st.builds(redaction, x=st.floats(0, 90), y=st.floats(0, 50), w=st.floats(30, 200), h=st.floats(30, 140)))
+def test_a_hidden_box_equals_its_surface_to_rounding(box):
+    planes = noise_planes(320, 240)
+    hide(planes, [box])
+    assert detail_left(planes[0], [box])[0] < 1.0
+
+
+def test_of_two_overlapping_boxes_the_one_that_is_not_hidden_shows_detail():
+    beneath, above = redaction(), redaction(x=100.0, track_id=2)
+    planes = noise_planes()
+    hide(planes, [above])
+    details = detail_left(planes[0], [beneath, above])
+    assert details[0] > 20
+    assert details[1] < 1
+
+
+def test_what_later_boxes_cover_is_theirs_and_a_rim_around_them_cannot_be_told():
+    later = redaction(x=58.0, y=48.0, w=84.0, h=84.0, kind="screen", track_id=2)
+    small = redaction(x=80.0, y=70.0, w=40.0, h=40.0, kind="screen")
+    rim = redaction(x=54.0, y=44.0, w=92.0, h=92.0, kind="screen")
+    assert detail_left(noise_planes()[0], [small, later])[0] == 0.0
+    assert detail_left(noise_planes()[0], [rim, later])[0] == np.inf
 
 
 @pytest.mark.parametrize("size_px", [20.0, 44.0, 160.0])
