@@ -26,6 +26,7 @@ from harchive_dagster.privacy.rendering import RenderedGroup
 from harchive_dagster.reasons import Reason
 from harchive_dagster.recording.decoding import DecodedFrame
 from harchive_dagster.recording.group_decoding import GroupPart, iterate_groups
+from harchive_dagster.recording.opencv_threads import one_opencv_thread
 
 if TYPE_CHECKING:
     import av
@@ -156,6 +157,7 @@ class AuditEyes:
         )
 
 
+@one_opencv_thread()
 def audit_rendered(
     rendered: Path,
     source: Path,

@@ -20,6 +20,7 @@ from harchive_dagster.errors import SettingsError
 from harchive_dagster.privacy.group_encoding import EncodingTask, encoded_groups
 from harchive_dagster.privacy.parts import written_part
 from harchive_dagster.recording.container import unreadable
+from harchive_dagster.recording.opencv_threads import one_opencv_thread
 
 _KILLERS = {signal.SIGKILL, signal.SIGTERM}
 """Signals that come from outside: from the kernel short of memory, from an operator."""
@@ -142,6 +143,7 @@ def _revived(said: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]) 
     return error
 
 
+@one_opencv_thread()
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the caller ends this process
     tasks: queue.SimpleQueue[tuple[EncodingTask, Path]] = queue.SimpleQueue()

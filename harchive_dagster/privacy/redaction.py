@@ -8,8 +8,7 @@ nothing to sharpen back. Who wants nothing of the person left, not even the colo
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
@@ -124,31 +123,17 @@ def hide(planes: Sequence[NDArray[np.uint8]], redactions: Sequence[Redaction], h
     by_shape: dict[tuple[int, ...], list[NDArray[np.uint8]]] = defaultdict(list)
     for plane in planes:
         by_shape[plane.shape].append(plane)
-    with _one_opencv_thread():
-        for redaction in _in_order(redactions):
-            for shape, alike in by_shape.items():
-                patch = _Patch.of(redaction, shape, planes[0].shape)
-                if patch is None:
-                    continue
-                views = [plane[patch.rows, patch.columns] for plane in alike]
-                if how is Hiding.FILL:
-                    for view in views:
-                        view[:] = _FLAT
-                else:
-                    patch.blur(views)
-
-
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """For so little work others cost more processor time than they save: nearly as much as hiding itself."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    for redaction in _in_order(redactions):
+        for shape, alike in by_shape.items():
+            patch = _Patch.of(redaction, shape, planes[0].shape)
+            if patch is None:
+                continue
+            views = [plane[patch.rows, patch.columns] for plane in alike]
+            if how is Hiding.FILL:
+                for view in views:
+                    view[:] = _FLAT
+            else:
+                patch.blur(views)
 
 
 def detail_left(luma: NDArray[np.uint8], redactions: Sequence[Redaction]) -> list[float]:

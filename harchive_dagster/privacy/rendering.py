@@ -35,8 +35,9 @@ from harchive_dagster.privacy.picture_format import PictureFormat, not_anonymiza
 from harchive_dagster.privacy.picture_groups import GroupedVideo, PictureGroup, group_pictures, longest_head
 from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.splicing import splice
+from harchive_dagster.recording.opencv_threads import one_opencv_thread
 
-RENDERER_VERSION = "4"
+RENDERER_VERSION = "5"
 """Raised whenever the same input would give other bytes."""
 
 _PART_FRAMES = 300
@@ -122,6 +123,7 @@ class _Plan:
         return EncodingTask(self.source, self.picture, self.set_id, groups, first_pts, hidden, self.how), keys
 
 
+@one_opencv_thread()
 def render_anonymized(
     source: Path,
     target: Path,

@@ -13,6 +13,7 @@ from harchive_dagster.privacy.detection import Box, Detector, Rectangle
 from harchive_dagster.privacy.model_file import bundled_model as bundled_file
 from harchive_dagster.privacy.tracking import MASK_SCALE
 from harchive_dagster.reasons import Reason
+from harchive_dagster.recording.opencv_threads import one_opencv_thread
 
 Picture = NDArray[np.uint8]
 """RGB, uint8 [H, W, 3]."""
@@ -62,6 +63,7 @@ class SeededRecall:
     small: float
 
 
+@one_opencv_thread()
 def seeded_recall(
     pictures: Sequence[Picture], detector: Detector, *, seed: int, plants: int = 24, small_plants: int = 12
 ) -> SeededRecall:

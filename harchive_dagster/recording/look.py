@@ -3,7 +3,6 @@ hidden, written or judged here.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +16,7 @@ from harchive_dagster.recording.decoding import DecodedFrame, in_rgb, iterate_fr
 from harchive_dagster.recording.hints import confirmed
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection, FrameObservations
+from harchive_dagster.recording.opencv_threads import one_opencv_thread
 from harchive_dagster.recording.picture_quality import NOT_LOOKED_AT, PictureQuality, measure_quality
 from harchive_dagster.recording.visual_rotation import RotationStep, RotationTracker, nothing_estimated
 
@@ -92,6 +92,7 @@ class FrameDetector(Protocol):
         ...
 
 
+@one_opencv_thread()
 def look(
     path: Path | str,
     *,
@@ -136,33 +137,19 @@ def look(
     eyes = _Eyes([_Watch(one, is_slow, detect_every) for one, is_slow in cadences if one is not None], lens)
     is_start = True
     frames = _with_privacy(iterate_frames(path), private)
-    with _one_opencv_thread():
-        for (current, is_private), following in _with_next(frames):
-            if is_private:
-                eyes.forget()
-                rows.add(current, _Sight(NOT_LOOKED_AT, nothing_estimated(), frozenset()))
-                is_start = True
-            else:
-                is_end = following is None or following[1]
-                rows.add(current, eyes.see(current, is_forced=is_start or is_end))
-                is_start = False
-            if progress is not None:
-                progress(current.frame_index + 1)
+    for (current, is_private), following in _with_next(frames):
+        if is_private:
+            eyes.forget()
+            rows.add(current, _Sight(NOT_LOOKED_AT, nothing_estimated(), frozenset()))
+            is_start = True
+        else:
+            is_end = following is None or following[1]
+            rows.add(current, eyes.see(current, is_forced=is_start or is_end))
+            is_start = False
+        if progress is not None:
+            progress(current.frame_index + 1)
     seen = rows.observations()
     return seen, sorted(eyes.detections + eyes.confirmed_hints(seen), key=lambda found: found.frame_index)
-
-
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """Sessions are looked at side by side; small pictures are too little work to share, which costs 3 % here."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 @dataclass
