@@ -166,7 +166,7 @@ def test_the_same_input_gives_the_same_bytes_and_the_report_describes_them(tmp_p
     assert reports[0] == reports[1]
     assert reports[0].sha256 == hashlib.sha256(content).hexdigest()
     assert reports[0].bytes == len(content)
-    assert (reports[0].codec, reports[0].copied_fraction, reports[0].renderer_version) == ("h264", 0.0, "4")
+    assert (reports[0].codec, reports[0].copied_fraction, reports[0].renderer_version) == ("h264", 0.0, "5")
 
 
 def test_the_processor_that_encodes_makes_no_difference_to_the_bytes(tmp_path, write_clip, face_at, monkeypatch):
