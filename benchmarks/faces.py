@@ -27,7 +27,7 @@ from harchive_dagster.demo.clip import ClipTags, write_clip
 from harchive_dagster.demo.planted_faces import Cutout, KnownFace, KnownFrame, planted_faces, portrait
 from harchive_dagster.demo.scene import Box as KnownBox
 from harchive_dagster.privacy.centerface import CenterFaceDetector
-from harchive_dagster.privacy.detection import Box
+from harchive_dagster.privacy.detection import Box, Detector
 from harchive_dagster.privacy.redaction import Redaction, covered_fraction, hide
 from harchive_dagster.privacy.second_look import SecondLook
 from harchive_dagster.privacy.tracking import build_redactions
@@ -54,7 +54,7 @@ class Clip:
 class Remembering:
     """A detector that looks at the same picture only once."""
 
-    def __init__(self, detector: CenterFaceDetector) -> None:
+    def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._found: dict[int, list[Box]] = {}
 

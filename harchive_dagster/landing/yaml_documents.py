@@ -20,7 +20,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def parse_yaml(document: str | bytes) -> Any:
-    """What a YAML document holds; every JSON document is one.
+    """What a YAML document holds; a JSON document is one too, unless tabs indent it.
 
     Raises:
         ValueError: it is none, or has a key twice; one line that says where.

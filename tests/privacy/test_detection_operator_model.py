@@ -282,6 +282,7 @@ def test_a_card_that_cannot_be_used_is_refused_with_what_is_wrong(tmp_path, chan
         ("threshold: 0.3\nname: plates\nthreshold: 0.9\n", "key 'threshold' appears twice in .* line 3"),
         ('{"normalisation": {"mean": [0, 0, 0], "mean": [1, 1, 1]}}', "key 'mean' appears twice in .* line 1"),
         ("when: 2026-13-01", "month must be in 1..12"),
+        ('{\n\t"name": "plates"\n}', "cannot start any token"),  # JSON, but not YAML
         ("[" * 5000, "nested too deeply"),
         ("x" * 70_000, "is it the model itself"),
     ],

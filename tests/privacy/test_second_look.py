@@ -73,6 +73,16 @@ def test_what_is_large_in_a_small_picture_is_so_in_pixels_that_the_network_sees(
     assert told(usual, [], np.zeros((360, 640, 3), np.uint8)) == ([(0, 0.25, False)], 0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "large_px"),
+    [((1080, 1920), 307.2), ((1920, 1080), 307.2), ((1440, 1920), 384), ((1920, 1440), 384), ((1080, 1080), 288)],
+)
+def test_where_the_small_picture_shows_less_of_a_face_only_larger_ones_are_in_doubt(shape, large_px):
+    picture = np.zeros((*shape, 3), np.uint8)
+    assert told([box(0.25, size_px=large_px - 1)], [], picture) == ([(600, 0.25, False)], 0)
+    assert told([box(0.25, size_px=large_px + 1)], [], picture) == ([(600, 0.25, True)], 1)
+
+
 def test_a_large_weak_find_that_nothing_confirms_is_only_a_hint():
     assert told([box(0.39), box(0.7, x=1400)], [box(0.9, x=10, size_px=100)]) == (
         [(1400, 0.7, False), (600, 0.39, True)],
