@@ -178,12 +178,13 @@ def equals(clips: Sequence[Sequence[Measured]]) -> list[str]:
 
     Whoever picks a setting picks it for all his recordings; one visit of one person says little about it.
     """
-    missed = {
-        name: 1 - sum(hidden for hidden, _ in found) / max(1, sum(faces for _, faces in found))
-        for name in (HIDING, *DEFACE)
-        if (found := [row.recall[LARGE_PX] for rows in clips for row in rows if row.name == name])
-    }
-    return [name for name in DEFACE if missed[name] <= missed[HIDING] + EQUAL_RECALL]
+
+    def missed(name: str) -> float:
+        counts = [row.recall[LARGE_PX] for rows in clips for row in rows if row.name == name]
+        hidden, faces = np.sum(counts, axis=0)
+        return float(1 - hidden / max(faces, 1))
+
+    return [name for name in DEFACE if missed(name) <= missed(HIDING) + EQUAL_RECALL]
 
 
 def verdict(rows: Sequence[Measured], equal: Sequence[str]) -> str:

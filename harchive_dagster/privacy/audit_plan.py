@@ -58,7 +58,7 @@ class Area:
         """The square around a box, moved into the picture: of one shape at the border, too, where a network would
         have to be set up for each other one.
         """
-        side = int(min(max(NEAR_PX, _NEAR_SIZES * max(box.w, box.h)), width_px, height_px))
+        side = int(min(_near_side(box), width_px, height_px))
         x0 = int(np.clip(box.x + (box.w - side) / 2, 0, width_px - side))
         y0 = int(np.clip(box.y + (box.h - side) / 2, 0, height_px - side))
         return cls(x0, y0, x0 + side, y0 + side)

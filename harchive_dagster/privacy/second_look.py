@@ -23,7 +23,7 @@ pictures of 4:3 and 1:1 became hints, ten of them smaller than this."""
 
 _UNCONFIRMED_PX = 60.0
 """There, the longest side from which on a weak find is only a hint if nothing confirms it. Three weak finds of planted
-faces went unconfirmed, of 52 to 57 px; false ones on two clips are of 67 to 86."""
+faces went unconfirmed, of 52 to 57 px; of six false ones on two clips the smallest is of 67."""
 
 _LEAST_LONG_PX = 960
 """Pictures narrower than the usual look's input are not enlarged for it, so that nothing is too large for it either."""

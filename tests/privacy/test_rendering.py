@@ -170,11 +170,11 @@ def test_the_same_input_gives_the_same_bytes_and_the_report_describes_them(tmp_p
 
 
 def test_the_processor_that_encodes_makes_no_difference_to_the_bytes(tmp_path, write_clip, face_at, monkeypatch):
+    if not group_encoding.chosen_vectors():
+        pytest.skip("this processor has one kind of vectors only")
     source = tmp_path / "in.mp4"
     write_clip(source, [face_at(x=40 + 9 * place) for place in range(8)])
     here = render_anonymized(source, tmp_path / "out.mp4", [redaction(3)], processes=1)
-    if not group_encoding.chosen_vectors():
-        pytest.skip("this processor has one kind of vectors only")
     monkeypatch.setattr(group_encoding, "chosen_vectors", list)
     assert render_anonymized(source, tmp_path / "other.mp4", [redaction(3)], processes=1).sha256 == here.sha256
 
