@@ -43,11 +43,11 @@ Superfast takes half the time of veryfast for a fifth more bytes. And veryfast g
 renderings of the same pictures (its macroblock-tree look-ahead), which would make an unchanged worker-day look changed.
 """
 
-_X264_OPTIONS = "scenecut=0:cabac=0:weightp=0:partitions=none:8x8dct=0"
+_X264_OPTIONS = "scenecut=0:cabac=0:weightp=0:partitions=none:8x8dct=0:no-deblock=1"
 """Key frames at even distances: looking for cuts takes 6 % of the encoder's time. A cut costs some bytes instead.
 
 The rest saves a sixth to a third of the encoder's time, and without arithmetic coding (cabac) decoding takes half as
-long, the audit's too.
+long, the audit's too. Leaving the edges of blocks unsmoothed (deblock) saves a tenth more, for 0.3 dB at 46.
 """
 
 _CPU_AVX2, _CPU_AVX_512F = 11, 13  # CV_CPU_AVX2 and CV_CPU_AVX_512F: OpenCV's Python has no names for them

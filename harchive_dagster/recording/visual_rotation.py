@@ -70,6 +70,7 @@ class RotationTracker:
 
     lens: Lens
     _previous: NDArray[np.uint8] | None = field(default=None, init=False)
+    _thumbnail: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0), np.uint8), init=False)
     _points: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32), init=False)
     _table: RayTable | None = field(default=None, init=False)
 
@@ -87,8 +88,8 @@ class RotationTracker:
         Returns:
             The motion since the previous picture; nothing for the first.
         """
-        previous = self._previous
-        self._previous = luma
+        previous, previous_thumbnail = self._previous, self._thumbnail
+        self._previous, self._thumbnail = luma, _thumbnail(luma)
         if previous is None or previous.shape != luma.shape or min(luma.shape) < min(_WINDOW_PX):
             self._points = np.empty((0, 2), np.float32)
             return nothing_estimated()
@@ -98,7 +99,7 @@ class RotationTracker:
         before, after = _track(previous, luma, self._points)
         is_lost = len(self._points) >= _CUT_FEATURES and len(after) < _CUT_SURVIVORS * len(self._points)
         self._points = after
-        if is_lost or _thumbnail_change(previous, luma) > _CUT_LEVELS:
+        if is_lost or _mean_change(previous_thumbnail, self._thumbnail) > _CUT_LEVELS:
             self._points = np.empty((0, 2), np.float32)
             return nothing_estimated(is_scene_cut=True)
         if len(after) < _INLIERS_MIN:
@@ -194,8 +195,13 @@ def _flow(
     return np.asarray(moved, dtype=np.float32).reshape(-1, 2), np.ravel(is_found).astype(np.bool_)
 
 
-def _thumbnail_change(previous: NDArray[np.uint8], luma: NDArray[np.uint8]) -> float:
+def _thumbnail(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
-    small = [cv2.resize(picture, (32, 18), interpolation=cv2.INTER_AREA) for picture in (previous, luma)]
-    return float(np.mean(cv2.absdiff(small[0], small[1])))
+    return np.asarray(cv2.resize(luma, (32, 18), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _mean_change(previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> float:
+    import cv2
+
+    return float(np.mean(cv2.absdiff(previous, current)))
