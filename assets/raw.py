@@ -137,6 +137,7 @@ def frame_observations(
             seen, found = look(
                 session.video,
                 detector=detector,
+                glance=detectors.glance(session.row["width_px"], session.row["height_px"]),
                 slow_detector=detectors.slow_detectors(),
                 detect_every=strides[session.session_id],
                 private_intervals_ns=session.manifest.private_intervals_ns,

@@ -33,8 +33,9 @@ from harchive_dagster.privacy.redaction import Redaction
 from harchive_dagster.privacy.rendering import render_anonymized
 from harchive_dagster.privacy.seeded_faces import seeded_recall
 from harchive_dagster.privacy.tracking import build_redactions
+from harchive_dagster.recording.cadence import FrameDetector
 from harchive_dagster.recording.decoding import iterate_frames
-from harchive_dagster.recording.look import FrameDetector, look
+from harchive_dagster.recording.look import look
 from harchive_dagster.recording.observations import FrameObservations
 
 FPS = 30
@@ -287,7 +288,7 @@ def _encode_again(clip: Path, out: Path) -> None:
 
 
 def _looked_at(clip: Path, detector: FrameDetector | None) -> tuple[FrameObservations, list[Redaction]]:
-    seen, found = look(clip, detector=detector)
+    seen, found = look(clip, detector=detector, glance=DETECTORS.glance(1920, 1080))
     return seen, build_redactions(
         found,
         pts_ns=seen.pts_ns,

@@ -160,9 +160,9 @@ def recall(shares: Sequence[tuple[float, float]], lowest_px: float, highest_px: 
 def measure(clip: Clip) -> None:
     first = next(iterate_frames(clip.path)).frame
     size_px = first.width, first.height
-    detector = Remembering(SecondLook.for_picture(*size_px))
+    detector, glance = Remembering(SecondLook.for_picture(*size_px)), CenterFaceDetector.for_glances(*size_px)
     for every in DETECT_EVERY:
-        seen, found = look(clip.path, detector=detector, detect_every=every)
+        seen, found = look(clip.path, detector=detector, glance=glance, detect_every=every)
         redactions = build_redactions(
             found,
             pts_ns=seen.pts_ns,
@@ -178,7 +178,7 @@ def measure(clip: Clip) -> None:
         looked_at = f"{100 * seen.is_detected.mean():5.1f} % looked at"
         print(f"{clip.name:22} every {every:2d}  {looked_at}  {cells}  {100 * area:5.1f} % hidden", flush=True)
     started = time.process_time()
-    seen, _ = look(clip.path, detector=SecondLook.for_picture(*size_px), detect_every=DEFAULT_EVERY)
+    seen, _ = look(clip.path, detector=SecondLook.for_picture(*size_px), glance=glance, detect_every=DEFAULT_EVERY)
     with_ms = (time.process_time() - started) / len(seen) * 1e3
     started = time.process_time()
     look(clip.path, detector=None)

@@ -90,7 +90,7 @@ FRAMES = restricted_table(
     "One row per decoded frame: what one look at it measured",
     ("frame_index",),
     *_FRAME_COLUMNS,
-    column("is_detected", pa.bool_(), "The privacy detector ran on this frame"),
+    column("is_detected", pa.bool_(), "The privacy detector ran on this frame, or saw nobody at a glance"),
     column("is_slow_detected", pa.bool_(), "The slower privacy detector ran on this frame"),
 )
 

@@ -29,6 +29,11 @@ _NMS_IOU = 0.3
 HINT_SCORE = 0.07
 """For half a face in the dark. With 0.05 a tenth more frames of a clip with few people are hidden, for nobody."""
 
+_GLANCE_SCORE = 0.08
+"""At half the size. Of 1660 generated faces of 44 px and more that the usual look finds, such a glance sees 97 %, of
+158 smaller ones 87 %, and something in 5 % of 465 pictures of nobody. At a third of the size it would be 89 % and 31
+%."""
+
 
 class CenterFaceDetector:
     """CenterFace on the CPU, in fp32 RGB, on one thread.
@@ -72,9 +77,14 @@ class CenterFaceDetector:
         Up to full HD an input of 960x544 finds all planted faces of 44 px and more, like 1920x1088. At 2560x1920 it
         finds 83 % of them and the larger input all, so larger pictures get that, at four times the cost.
         """
-        if width_px * height_px > _FULL_HD_PX:
-            return cls(input_width_px=1920, input_height_px=1088, hint_score=hint_score)
-        return cls(hint_score=hint_score)
+        width, height = _input_px(width_px, height_px)
+        return cls(input_width_px=width, input_height_px=height, hint_score=hint_score)
+
+    @classmethod
+    def for_glances(cls, width_px: int, height_px: int) -> Self:
+        """What tells for a third of the cost whether `for_picture`'s detector would find anything in such a picture."""
+        width, height = (next_step(length // 2, _SHAPE_STEP_PX) for length in _input_px(width_px, height_px))
+        return cls(input_width_px=width, input_height_px=height, score_threshold=_GLANCE_SCORE)
 
     def undiminished_px(self, width_px: int, height_px: int) -> tuple[int, int]:
         """Width and height of the part of a picture that fits the input in full size, in the picture's proportions."""
@@ -105,6 +115,10 @@ class CenterFaceDetector:
         return [replace(box, is_hint=True) if box.score < self._score_threshold else box for box in kept]
 
 
+def _input_px(width_px: int, height_px: int) -> tuple[int, int]:
+    return (1920, 1088) if width_px * height_px > _FULL_HD_PX else (960, 544)
+
+
 def _check_settings(input_width_px: int, input_height_px: int, score_threshold: float) -> None:
     problem = None
     for name, value in (("input_width_px", input_width_px), ("input_height_px", input_height_px)):
@@ -129,8 +143,8 @@ def _model_path() -> Path:
     return path
 
 
-# A recording is looked at by three operating points; the largest one's session holds on to 700 MB.
-@lru_cache(maxsize=3)
+# A recording is looked at by four operating points; the largest one's session holds on to 700 MB.
+@lru_cache(maxsize=4)
 def _session(path: Path, width_px: int, height_px: int) -> Any:
     return inference_session(derived_model(path, height_px, width_px).SerializeToString())
 

@@ -87,6 +87,14 @@ class DetectorChoice:
             own.append(made.for_picture(width_px, height_px))
         return _together([*own, *(_operator_model(card, 1.0) for card in self.cards if card.kind not in _SLOW_KINDS)])
 
+    def glance(self, width_px: int, height_px: int) -> Detector | None:
+        """What tells for less whether `face_detectors` would find anything.
+
+        None where a model of the operator's looks at moving pictures: CenterFace cannot speak for what that finds.
+        """
+        has_own = any(card.kind not in _SLOW_KINDS for card in self.cards)
+        return None if has_own or not self.has_centerface else CenterFaceDetector.for_glances(width_px, height_px)
+
     def slow_detectors(self) -> Detector | None:
         """What looks about once a second, for what stands still: text and screens. None where nobody chose any."""
         own: list[Detector] = [TextDetector()] if self.has_text else []

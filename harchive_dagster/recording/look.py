@@ -5,12 +5,13 @@ hidden, written or judged here.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
+from harchive_dagster.recording.cadence import FrameDetector, Watch
 from harchive_dagster.recording.camera_path import CameraPath
 from harchive_dagster.recording.decoding import DecodedFrame, in_rgb, iterate_frames, small_luma
 from harchive_dagster.recording.hints import confirmed
@@ -22,74 +23,13 @@ from harchive_dagster.recording.visual_rotation import RotationStep, RotationTra
 
 _T = TypeVar("_T")
 
-_SLOW_EVERY_NS = 1_000_000_000
-"""Between two runs of the slower detector: what it looks for stands still or is held for seconds."""
-
-
-class DetectedBox(Protocol):
-    """What the look reads of a detector's box; pixels of the picture passed in."""
-
-    @property
-    def kind(self) -> str:
-        """One of face, text, screen, plate, person."""
-        ...
-
-    @property
-    def x(self) -> float:
-        """Left edge."""
-        ...
-
-    @property
-    def y(self) -> float:
-        """Top edge."""
-        ...
-
-    @property
-    def w(self) -> float:
-        """Width."""
-        ...
-
-    @property
-    def h(self) -> float:
-        """Height."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """The model's confidence, 0 to 1."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """Who found it."""
-        ...
-
-    @property
-    def model_version(self) -> str:
-        """Which weights and settings of it."""
-        ...
-
-    @property
-    def is_hint(self) -> bool:
-        """Counts only beside a find of the same thing at a look before or after."""
-        ...
-
 
 @dataclass(frozen=True, eq=False)
 class _Sight:
-    """What came of one frame; `ran` holds False for the detector and True for the slower one."""
+    """What came of one frame beside detections."""
 
     quality: PictureQuality
     step: RotationStep
-    ran: frozenset[bool]
-
-
-class FrameDetector(Protocol):
-    """What the look needs of a privacy detector."""
-
-    def detect(self, rgb: NDArray[np.uint8]) -> Sequence[DetectedBox]:
-        """Find what may identify a person in an H x W x 3 picture."""
-        ...
 
 
 @one_opencv_thread()
@@ -98,6 +38,7 @@ def look(
     *,
     detector: FrameDetector | None,
     detect_every: int = 7,
+    glance: FrameDetector | None = None,
     slow_detector: FrameDetector | None = None,
     private_intervals_ns: Iterable[tuple[int, int]] = (),
     lens: Lens | None = None,
@@ -110,6 +51,9 @@ def look(
     where. What is to be seen for less than that between two looks can be missed. The slower detector runs at both ends
     and after cuts too, but only once a second between. Hints of the first are detections where `hints` confirms them.
 
+    With `glance`, two of three looks are only glances while nobody is in sight. Where one sees anything it becomes a
+    look; and where a look finds somebody or gives a hint, so do the glances before it.
+
     Frames in private time are decoded (later frames refer to them) but nothing is computed from them: quality 0,
     rotation 0 with 0 inliers, no detection, and no motion is measured across them.
 
@@ -117,6 +61,7 @@ def look(
         path: the video file.
         detector: the privacy detector, or None to detect nothing.
         detect_every: frames between detections, at least 1.
+        glance: tells for less whether the detector would find anything; none of its boxes is kept.
         slow_detector: one for what moves slowly and costs much to find, or None.
         private_intervals_ns: half-open [start, end) in session time.
         lens: the camera's; without it a 75 degree field of view without distortion is assumed.
@@ -133,14 +78,15 @@ def look(
     if detect_every < 1:
         raise _unusable(f"detect_every is {detect_every}", "Give 1 or more frames.")
     rows = _Rows()
-    cadences = ((detector, False), (slow_detector, True))
-    eyes = _Eyes([_Watch(one, is_slow, detect_every) for one, is_slow in cadences if one is not None], lens)
+    watches = [] if detector is None else [Watch(detector, False, detect_every, glance)]
+    watches += [] if slow_detector is None else [Watch(slow_detector, True, detect_every)]
+    eyes = _Eyes(watches, lens)
     is_start = True
     frames = _with_privacy(iterate_frames(path), private)
     for (current, is_private), following in _with_next(frames):
         if is_private:
             eyes.forget()
-            rows.add(current, _Sight(NOT_LOOKED_AT, nothing_estimated(), frozenset()))
+            rows.add(current, _Sight(NOT_LOOKED_AT, nothing_estimated()))
             is_start = True
         else:
             is_end = following is None or following[1]
@@ -148,42 +94,15 @@ def look(
             is_start = False
         if progress is not None:
             progress(current.frame_index + 1)
-    seen = rows.observations()
+    seen = rows.observations(eyes.watches)
     return seen, sorted(eyes.detections + eyes.confirmed_hints(seen), key=lambda found: found.frame_index)
-
-
-@dataclass
-class _Watch:
-    """One detector, its cadence, and when it last ran."""
-
-    detector: FrameDetector
-    is_slow: bool
-    every_frames: int
-    last_frame: int = 0
-    last_ns: int = 0
-    found: int = 0
-    has_more: bool = False
-
-    def is_due(self, current: DecodedFrame) -> bool:
-        if self.is_slow:
-            return current.pts_ns - self.last_ns >= _SLOW_EVERY_NS
-        # Of what has just come into view nobody knows yet how fast it moves.
-        stride = max(1, self.every_frames // 2) if self.has_more else self.every_frames
-        return current.frame_index - self.last_frame >= stride
-
-    def run(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> Sequence[DetectedBox]:
-        boxes = self.detector.detect(rgb)
-        self.last_frame, self.last_ns = current.frame_index, current.pts_ns
-        before, self.found = self.found, sum(not box.is_hint for box in boxes)
-        self.has_more = self.found > before
-        return boxes
 
 
 @dataclass
 class _Eyes:
     """What is remembered from frame to frame."""
 
-    watches: Sequence[_Watch]
+    watches: Sequence[Watch]
     lens: Lens | None
     detections: list[Detection] = field(default_factory=list)
     _hints: list[Detection] = field(default_factory=list)
@@ -203,18 +122,20 @@ class _Eyes:
         quality = measure_quality(luma)
         step = self._tracker.step(luma)
         is_forced |= step.is_scene_cut
-        due = [watch for watch in self.watches if is_forced or watch.is_due(current)]
-        self._detect(current, due)
         at_source = RotationStep(step.rotation_rad, step.inliers, step.motion_px / scale, step.is_scene_cut)
-        return _Sight(quality, at_source, frozenset(watch.is_slow for watch in due))
+        self._detect(current, is_forced=is_forced)
+        return _Sight(quality, at_source)
 
-    def _detect(self, current: DecodedFrame, due: Sequence[_Watch]) -> None:
-        if due:
-            rgb = in_rgb(current.frame)
-            for watch in due:
-                for box in watch.run(current, rgb):
+    def _detect(self, current: DecodedFrame, *, is_forced: bool) -> None:
+        due = [watch for watch in self.watches if is_forced or watch.is_due(current)]
+        if not due:
+            return
+        rgb = in_rgb(current.frame)
+        for watch in due:
+            for frame_index, boxes in watch.looks(current, rgb, is_forced=is_forced):
+                for box in boxes:
                     place = (box.kind, box.x, box.y, box.w, box.h, box.score)
-                    found = Detection(current.frame_index, *place, box.model, box.model_version, watch.is_slow)
+                    found = Detection(frame_index, *place, box.model, box.model_version, watch.is_slow)
                     (self._hints if box.is_hint else self.detections).append(found)
 
     def confirmed_hints(self, seen: FrameObservations) -> list[Detection]:
@@ -239,9 +160,13 @@ class _Rows:
         self._frames.append((current.pts_ns, current.is_keyframe))
         self._sights.append(sight)
 
-    def observations(self) -> FrameObservations:
+    def observations(self, watches: Iterable[Watch]) -> FrameObservations:
         pts_ns, is_keyframe = zip(*self._frames, strict=True)
         steps = [sight.step for sight in self._sights]
+
+        is_looked_at = np.zeros((2, len(steps)), np.bool_)
+        for watch in watches:
+            is_looked_at[int(watch.is_slow), watch.looked_at] = True
 
         def figures(name: str) -> NDArray[Any]:
             return np.array([getattr(sight.quality, name) for sight in self._sights], dtype=np.float64)
@@ -257,8 +182,8 @@ class _Rows:
             rotation_rad=np.array([step.rotation_rad for step in steps], dtype=np.float64),
             rotation_inliers=np.array([step.inliers for step in steps], dtype=np.int32),
             motion_px=np.array([step.motion_px for step in steps], dtype=np.float64),
-            is_detected=np.array([False in sight.ran for sight in self._sights], dtype=np.bool_),
-            is_slow_detected=np.array([True in sight.ran for sight in self._sights], dtype=np.bool_),
+            is_detected=is_looked_at[0],
+            is_slow_detected=is_looked_at[1],
         )
 
 

@@ -42,7 +42,7 @@ class FrameObservations:
             z forward (right-handed rotation vector of the camera body); zeros for frame 0 and where not estimable.
         rotation_inliers: int32, feature pairs that agree with the rotation; 0 where it was not estimable.
         motion_px: float64, median feature displacement since the previous frame at source width.
-        is_detected: bool, the privacy detector ran on this frame.
+        is_detected: bool, the privacy detector ran on this frame, or saw nobody at a glance.
         is_slow_detected: bool, the slower of two ran on this frame.
     """
 

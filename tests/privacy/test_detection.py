@@ -104,6 +104,18 @@ def test_the_input_is_the_smallest_fixed_shape_that_holds_the_picture(monkeypatc
     assert shapes == [(256, 320, 3), (384, 672, 3), (544, 960, 3), (960, 544, 3), (480, 864, 3)]
 
 
+@pytest.mark.parametrize(("width_px", "height_px", "least_px"), [(1920, 1080, 70), (1080, 1920, 70), (2560, 1920, 48)])
+def test_a_glance_sees_a_face_at_half_the_size(monkeypatch, face_at, width_px, height_px, least_px):
+    shapes = []
+    session = centerface._session
+    monkeypatch.setattr(centerface, "_session", lambda *shape: shapes.append(shape[1:]) or session(*shape))
+    picture = face_at(200, 300, face_px=least_px, width_px=width_px, height_px=height_px)
+    assert CenterFaceDetector.for_picture(width_px, height_px).detect(picture)
+    assert CenterFaceDetector.for_glances(width_px, height_px).detect(picture)
+    usual, glance = shapes
+    assert np.prod(glance) < 0.3 * np.prod(usual)
+
+
 def test_a_picture_lies_in_the_corner_of_a_black_canvas(face_at):
     picture = face_at(4, 4, face_px=10, width_px=50, height_px=40)
     canvas = Fitted(picture, (1.0, 1.0)).canvas(64, 96)

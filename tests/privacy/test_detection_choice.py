@@ -57,6 +57,16 @@ def test_by_default_centerface_alone_looks_and_audits():
     assert names(choice.audit_detector(1920, 1080)) == ["centerface"]
 
 
+def test_glances_are_centerfaces_where_nothing_else_looks_at_moving_pictures(brought):
+    phones, cars = brought("phones", "screen"), brought("cars", "plate")
+    alone = DetectorChoice.of(("centerface",))
+    assert names(alone.glance(1920, 1080)) == ["centerface"]
+    assert [alone.glance(w, h).undiminished_px(w, h)[0] for w, h in ((1920, 1080), (2560, 1440))] == [480, 960]
+    assert names(DetectorChoice.of(("centerface", phones)).glance(1920, 1080)) == ["centerface"]
+    assert DetectorChoice.of(("centerface", cars)).glance(1920, 1080) is None
+    assert DetectorChoice.of((brought("faces", "face"),)).glance(1920, 1080) is None
+
+
 def test_text_and_screens_are_looked_for_slowly_and_all_else_at_the_pace_of_faces(brought):
     pytest.importorskip("rapidocr")
     choice = DetectorChoice.of(

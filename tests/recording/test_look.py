@@ -105,11 +105,127 @@ def test_hints_are_detections_where_somebody_is_found_at_the_next_look(make_clip
     ]
 
 
+class Answers:
+    """Sees what it is told to at its calls, in order, then nothing; remembers how often it was asked."""
+
+    def __init__(self, *scores):
+        self._scores = list(scores)
+        self.calls = 0
+
+    def detect(self, _rgb):
+        self.calls += 1
+        score = self._scores[self.calls - 1] if self.calls <= len(self._scores) else 0.0
+        return [FoundBox("face", 60.0, 70.0, 30.0, 40.0, score, is_hint=score < 0.2)] if score else []
+
+
+def _glanced(make_clip, scene, count, looks, glances, **settings):
+    """How often each was asked, the frames that were looked or glanced at, and those of detections."""
+    detector, glance = Answers(*looks), Answers(*glances)
+    clip = make_clip(_still(scene, count))
+    observations, detections = look(clip, detector=detector, glance=glance, detect_every=2, **settings)
+    return (detector.calls, glance.calls), _detected(observations), [found.frame_index for found in detections]
+
+
+def test_while_nobody_is_in_sight_two_of_three_looks_are_glances(make_clip, scene):
+    calls, frames, found = _glanced(make_clip, scene, 18, [], [])
+    assert frames == [0, 2, 4, 6, 8, 10, 12, 14, 16, 17]
+    assert (calls, found) == ((5, 5), [])  # looks at 0, 2, 8, 14 and the end
+
+
+def test_where_a_glance_sees_anything_it_becomes_a_look(make_clip, scene):
+    calls, frames, found = _glanced(make_clip, scene, 9, [0, 0, 0.9], [0.1])
+    assert frames == [0, 2, 4, 5, 7, 8]  # at 4, and sooner behind it
+    assert (calls, found) == ((6, 1), [4])
+
+
+def test_a_glance_that_was_wrong_leaves_no_detection(make_clip, scene):
+    calls, frames, found = _glanced(make_clip, scene, 9, [], [0.9])
+    assert frames == [0, 2, 4, 6, 8]
+    assert (calls, found) == ((4, 2), [])
+
+
+@pytest.mark.parametrize(
+    ("looks", "found"),
+    [
+        ([0, 0, 0.9], [8]),
+        ([0, 0, 0.9, 0.1, 0.9], [4, 6, 8]),
+        ([0, 0, 0.9, 0.9], [4, 8]),  # also behind a look without a trace of anybody
+        ([0, 0, 0.1, 0, 0.9], [6, 8]),  # a hint: the find before confirms it
+        ([0, 0, 0.1], []),
+    ],
+)
+def test_whoever_is_seen_after_glances_is_looked_for_in_their_pictures(make_clip, scene, looks, found):
+    calls, frames, detected = _glanced(make_clip, scene, 9, looks, [])
+    assert (frames, detected, calls) == ([0, 2, 4, 6, 8], found, (5, 2))
+
+
+def test_the_pictures_of_glances_are_those_that_they_saw(make_clip, scene):
+    class Seeing(CountingDetector):
+        def detect(self, rgb):
+            return super().detect(rgb) if len(self.pictures) > 1 else (self.pictures.append(rgb), [])[1]
+
+    clip = make_clip([scene.seen(Rotation.from_rotvec([0, 0.002 * frame, 0])) for frame in range(9)])
+    every, glancing = CountingDetector(), Seeing()
+    look(clip, detector=every, detect_every=1)
+    look(clip, detector=glancing, glance=Answers(), detect_every=2)
+    for picture, frame in zip(glancing.pictures, [0, 2, 8, 4, 6], strict=True):
+        np.testing.assert_array_equal(picture, every.pictures[frame])
+
+
+def test_whoever_was_lost_sight_of_is_looked_for_twice_before_glances_begin(make_clip, scene):
+    calls, frames, _ = _glanced(make_clip, scene, 12, [0, 0.9, 0.9], [])
+    assert frames == [0, 2, 3, 5, 7, 9, 11]
+    assert calls == (6, 1)  # a glance at 9 alone: the last frame is looked at
+
+
+def test_whoever_is_only_hinted_at_after_a_find_is_not_glanced_at(make_clip, scene):
+    calls, frames, found = _glanced(make_clip, scene, 24, [0.9, 0.9, *[0.1] * 20], [])
+    assert calls == (len(frames), 0)
+    assert found == frames
+
+
+def test_hints_alone_do_not_end_glances(make_clip, scene):
+    calls, _, found = _glanced(make_clip, scene, 21, [0, 0, *[0.1] * 20], [])
+    assert (calls[1], found) == (6, [])
+
+
+def test_after_a_look_that_lies_far_back_a_glance_is_not_enough(make_clip, scene):
+    times = [*range(0, 400, 40), *range(1000, 5000, 400)]  # ms
+    detector, glance = Answers(), Answers()
+    clip = make_clip(_still(scene, len(times)), pts_ms=times)
+    look(clip, detector=detector, glance=glance, detect_every=2)
+    assert (detector.calls, glance.calls) == (9, 2)  # glances at 4 and 6
+
+
+def test_the_slower_detector_is_not_glanced_for(make_clip, scene):
+    slow, glance = CountingDetector(), Answers()
+    clip = make_clip(_still(scene, 60))
+    observations, _ = look(clip, detector=None, slow_detector=slow, glance=glance)
+    assert (len(slow.pictures), glance.calls) == (4, 0)
+    assert np.flatnonzero(observations.is_slow_detected).tolist() == [0, 25, 50, 59]
+
+
+def test_private_time_is_neither_glanced_at_nor_looked_at_from_behind_it(make_clip, scene):
+    private = [(320_000_000, 480_000_000)]  # frames 8 to 11
+    calls, frames, found = _glanced(make_clip, scene, 15, [0, 0, 0, 0.9], [], private_intervals_ns=private)
+    assert frames == [0, 2, 4, 6, 7, 12, 13, 14]
+    assert calls[1] == 2
+    assert found == [12]
+
+
 def test_detection_runs_at_once_after_a_scene_cut(make_clip, scene):
     pictures = _still(scene, 4) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 4
     observations, _ = look(make_clip(pictures), detector=CountingDetector(), detect_every=100)
     assert _detected(observations) == [0, 4, 7]
     assert observations.rotation_inliers[4] == 0
+
+
+def test_a_scene_cut_is_looked_at_though_a_glance_would_do(make_clip, scene):
+    pictures = _still(scene, 7) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 8
+    detector, glance = Answers(), Answers()
+    observations, _ = look(make_clip(pictures), detector=detector, glance=glance, detect_every=2)
+    assert _detected(observations) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
+    assert (detector.calls, glance.calls) == (5, 4)  # looks at 0, 2, 7, 9 and the end
 
 
 def test_the_slower_detector_runs_once_a_second_after_cuts_and_at_both_ends(make_clip, scene):

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harchive_dagster.recording import look as module
+from harchive_dagster.recording.cadence import DetectedBox
 from harchive_dagster.recording.decoding import iterate_frames
 from harchive_dagster.recording.look import look
 from harchive_dagster.recording.private_time import shows_private_time
@@ -18,7 +19,7 @@ class CountingDetector:
     def __init__(self) -> None:
         self.looks = 0
 
-    def detect(self, rgb: NDArray[np.uint8]) -> list[module.DetectedBox]:
+    def detect(self, rgb: NDArray[np.uint8]) -> list[DetectedBox]:
         self.looks += rgb.ndim == 3
         return []
 
