@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.demo.planted_faces import KnownFace, planted_faces
 from harchive_dagster.privacy.anonymize import anonymize
 from harchive_dagster.privacy.audit import AuditEyes, audit_rendered
 from harchive_dagster.privacy.audit_plan import NEAR_PX
@@ -37,6 +37,9 @@ from harchive_dagster.recording.cadence import FrameDetector
 from harchive_dagster.recording.decoding import iterate_frames
 from harchive_dagster.recording.look import look
 from harchive_dagster.recording.observations import FrameObservations
+
+if TYPE_CHECKING:
+    from harchive_dagster.demo.planted_faces import KnownFace
 
 FPS = 30
 MBIT_S = 13.6  # what action cameras write at 1080p, at least
@@ -59,7 +62,7 @@ BASELINE = "decode + x264 superfast"
 HIDING = "look + redact + render"
 WORKER_DAY = "look + redact + render + audit"
 
-Truth = Sequence[Sequence[KnownFace]]
+Truth = Sequence[Sequence["KnownFace"]]
 """The known faces of every frame."""
 
 
@@ -136,6 +139,8 @@ def said_of(recall: dict[int, tuple[int, int]]) -> str:
 def make_clip(path: Path, face_share: float, seconds: float, seed: int) -> Truth:
     """Write pictures with planted people as H.264 with B-frames off, as action cameras do; the truth of each frame."""
     import av
+
+    from harchive_dagster.demo.planted_faces import planted_faces
 
     truth = []
     with av.open(str(path), "w") as container:
@@ -256,7 +261,7 @@ def hidden_faces(source: Path, written: Path, truth: Truth) -> dict[int, tuple[i
     return {band: (hidden, faces) for band, (hidden, faces) in counts.items()}
 
 
-def _detail_left(old: NDArray[np.float32], new: NDArray[np.float32], face: KnownFace) -> float | None:
+def _detail_left(old: NDArray[np.float32], new: NDArray[np.float32], face: "KnownFace") -> float | None:
     import cv2
 
     box = face.box

@@ -87,7 +87,7 @@ class DetectorChoice:
             own.append(made.for_picture(width_px, height_px))
         return _together([*own, *(_operator_model(card, 1.0) for card in self.cards if card.kind not in _SLOW_KINDS)])
 
-    def glance(self, width_px: int, height_px: int) -> Detector | None:
+    def glance(self, width_px: int, height_px: int) -> CenterFaceDetector | None:
         """What tells for less whether `face_detectors` would find anything.
 
         None where a model of the operator's looks at moving pictures: CenterFace cannot speak for what that finds.

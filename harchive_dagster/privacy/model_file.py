@@ -5,7 +5,7 @@ What a model is fed and what its numbers mean is for the detectors.
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ CPU = "CPUExecutionProvider"
 _GRAPHICS = ("CUDAExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
 """What ONNX Runtime offers where a graphics card and the package for it are there, fastest first. TensorRT is left out:
 it compiles for minutes at every start."""
+
+
+_FIRST_BYTES = 512 << 20
+"""Of address space, in one piece. What a network needs at its first run lies in pieces, all later ones want it in one:
+a store that grows bit by bit holds both, half as much again, and fresh pages cost more than what is put in them."""
 
 
 def bundled_model(distribution: str, relative: str) -> Path | None:
@@ -48,18 +53,35 @@ def best_providers() -> list[str]:
     return [*(provider for provider in _GRAPHICS if provider in offered), CPU]
 
 
-def inference_session(model: bytes | str, providers: Sequence[str] = (CPU,)) -> Any:
+def inference_session(
+    model: bytes | str, providers: Sequence[str] = (CPU,), *, shape: Mapping[str, int] | None = None
+) -> Any:
     """A session on one thread.
 
     Args:
         model: the serialized model, or its path where weights lie in files beside it.
         providers: execution providers, best first.
+        shape: of the model's open dimensions, by name; ONNX Runtime takes longer where it must expect any.
     """
     import onnxruntime
 
+    _share_memory()
     options = onnxruntime.SessionOptions()
     # A second thread spins while it waits: twice the CPU and slower wherever sessions run side by side.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 3  # files list weights that nothing uses, each worth a warning
+    for name, length in (shape or {}).items():
+        options.add_free_dimension_override_by_name(name, length)
     return onnxruntime.InferenceSession(model, options, providers=list(providers))
+
+
+@cache
+def _share_memory() -> None:
+    """One store of working memory for all sessions of the process, which mostly run in turns."""
+    import onnxruntime as ort
+
+    of_cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    no_limit = default = -1
+    ort.create_and_register_allocator(of_cpu, ort.OrtArenaCfg(0, default, _FIRST_BYTES, no_limit))

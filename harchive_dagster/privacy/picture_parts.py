@@ -31,7 +31,7 @@ def rgb_of(frame: "av.VideoFrame", area: Area, *, most_px: int | None = None) ->
     if scale < 1.0:
         # An odd border widens what is seen by a pixel, which is less than one of the small picture.
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        return in_rgb(part.reformat(width=width, height=height, interpolation="AREA", threads=1))
+        return in_rgb(part, (width, height))
     rgb = in_rgb(part)
     return np.ascontiguousarray(rgb[area.y0 - top : area.y1 - top, area.x0 - left : area.x1 - left])
 

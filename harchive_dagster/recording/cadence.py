@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harchive_dagster.recording.decoding import DecodedFrame
+from harchive_dagster.recording.decoding import DecodedFrame, in_rgb
 
 _SLOW_EVERY_NS = 1_000_000_000
 """Between two runs of the slower detector: what it looks for stands still or is held for seconds."""
@@ -79,6 +79,14 @@ class FrameDetector(Protocol):
         ...
 
 
+class GlanceDetector(FrameDetector, Protocol):
+    """What tells for less than a look whether one would find anything; none of its boxes is kept."""
+
+    def undiminished_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Width and height in which it sees a picture of this size."""
+        ...
+
+
 _Look = tuple[int, Sequence[DetectedBox]]
 """The frame that a detector ran on, and what it found."""
 
@@ -98,14 +106,14 @@ class Watch:
     detector: FrameDetector
     is_slow: bool
     every_frames: int
-    glance: FrameDetector | None = None
+    glance: GlanceDetector | None = None
     looked_at: list[int] = field(default_factory=list)
     _last_frame: int = 0
     _last_look_ns: int = 0
     _found: int = 0
     _has_more: bool = False
     _empty_looks: int = 0
-    _glanced_at: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
+    _glanced_at: list[DecodedFrame] = field(default_factory=list)
 
     def is_due(self, current: DecodedFrame) -> bool:
         """Whether a look or a glance at this frame is due."""
@@ -115,32 +123,31 @@ class Watch:
         stride = max(1, self.every_frames // 2) if self._has_more else self.every_frames
         return current.frame_index - self._last_frame >= stride
 
-    def looks(self, current: DecodedFrame, rgb: NDArray[np.uint8], *, is_forced: bool) -> list[_Look]:
+    def looks(self, current: DecodedFrame, *, is_forced: bool) -> list[_Look]:
         """The looks at this picture, and at earlier ones that were only glanced at; none where a glance is enough.
 
         Args:
-            current: the frame.
-            rgb: its picture; kept for a while, so nothing may be written into it.
+            current: the frame; kept for a while where it is only glanced at.
             is_forced: a glance is not enough.
         """
         self._last_frame = current.frame_index
         if is_forced:
             self._empty_looks = 0
-        elif self._is_empty_at_a_glance(current, rgb):
+        elif self._is_empty_at_a_glance(current):
             return []
         self._last_look_ns = current.pts_ns
-        looks = [self._look(current.frame_index, rgb)]
+        looks = [self._look(current)]
         before, self._found = self._found, _finds(looks)
         self._has_more = self._found > before
         if looks[0][1]:
-            looks += [self._look(*picture) for picture in self._glanced_at]
+            looks += [self._look(earlier) for earlier in self._glanced_at]
         self._glanced_at.clear()
         self._note(looks)
         return looks
 
-    def _look(self, frame_index: int, rgb: NDArray[np.uint8]) -> _Look:
-        self.looked_at.append(frame_index)
-        return frame_index, self.detector.detect(rgb)
+    def _look(self, frame: DecodedFrame) -> _Look:
+        self.looked_at.append(frame.frame_index)
+        return frame.frame_index, self.detector.detect(frame.rgb)
 
     def _note(self, looks: Sequence[_Look]) -> None:
         """Hints keep up the attention that a find drew; alone they draw none, or there would be few glances."""
@@ -149,13 +156,16 @@ class Watch:
         elif not looks[0][1]:
             self._empty_looks += 1
 
-    def _is_empty_at_a_glance(self, current: DecodedFrame, rgb: NDArray[np.uint8]) -> bool:
+    def _is_empty_at_a_glance(self, current: DecodedFrame) -> bool:
         if self.glance is None or self._empty_looks < _EMPTY_LOOKS or len(self._glanced_at) == _MOST_GLANCES:
             return False
-        if current.pts_ns - self._last_look_ns > _GLANCED_NS or self.glance.detect(rgb):
+        if current.pts_ns - self._last_look_ns > _GLANCED_NS:
+            return False
+        frame = current.frame
+        if self.glance.detect(in_rgb(frame, self.glance.undiminished_px(frame.width, frame.height))):
             return False
         self.looked_at.append(current.frame_index)
-        self._glanced_at.append((current.frame_index, rgb))
+        self._glanced_at.append(current)
         return True
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ class DecodedFrame:
     pts_ns: int
     is_keyframe: bool
     frame: "av.VideoFrame"
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The picture as `in_rgb` gives it; whoever keeps the frame keeps it too."""
+        return in_rgb(self.frame)
 
 
 def iterate_frames(path: Path | str) -> Iterator[DecodedFrame]:
@@ -107,10 +113,19 @@ def small_luma(frame: "av.VideoFrame", *, longest_px: int = 480) -> NDArray[np.u
     return rows[: small.height, : small.width].copy()
 
 
-def in_rgb(frame: "av.VideoFrame") -> NDArray[np.uint8]:
-    """A picture as uint8 [h, w, 3], red first."""
+def in_rgb(frame: "av.VideoFrame", size_px: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """A picture as uint8 [h, w, 3], red first.
+
+    Args:
+        frame: any pixel format.
+        size_px: width and height to scale to on the way: half of full HD takes half the time, a quarter an eighth.
+    """
     # Told nothing, FFmpeg starts a thread for each processor at each picture, which costs a fifth more.
-    return np.asarray(frame.reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
+    if size_px is None:
+        return np.asarray(frame.reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
+    width, height = size_px
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+    return np.asarray(small.to_ndarray(), np.uint8)
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream", path: Path | str) -> "Iterator[av.VideoFrame]":

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.recording.cadence import FrameDetector, Watch
+from harchive_dagster.recording.cadence import FrameDetector, GlanceDetector, Watch
 from harchive_dagster.recording.camera_path import CameraPath
-from harchive_dagster.recording.decoding import DecodedFrame, in_rgb, iterate_frames, small_luma
+from harchive_dagster.recording.decoding import DecodedFrame, iterate_frames, small_luma
 from harchive_dagster.recording.hints import confirmed
 from harchive_dagster.recording.lens import Lens, assumed_lens
 from harchive_dagster.recording.observations import Detection, FrameObservations
@@ -38,7 +38,7 @@ def look(
     *,
     detector: FrameDetector | None,
     detect_every: int = 7,
-    glance: FrameDetector | None = None,
+    glance: GlanceDetector | None = None,
     slow_detector: FrameDetector | None = None,
     private_intervals_ns: Iterable[tuple[int, int]] = (),
     lens: Lens | None = None,
@@ -127,12 +127,10 @@ class _Eyes:
         return _Sight(quality, at_source)
 
     def _detect(self, current: DecodedFrame, *, is_forced: bool) -> None:
-        due = [watch for watch in self.watches if is_forced or watch.is_due(current)]
-        if not due:
-            return
-        rgb = in_rgb(current.frame)
-        for watch in due:
-            for frame_index, boxes in watch.looks(current, rgb, is_forced=is_forced):
+        for watch in self.watches:
+            if not is_forced and not watch.is_due(current):
+                continue
+            for frame_index, boxes in watch.looks(current, is_forced=is_forced):
                 for box in boxes:
                     place = (box.kind, box.x, box.y, box.w, box.h, box.score)
                     found = Detection(frame_index, *place, box.model, box.model_version, watch.is_slow)

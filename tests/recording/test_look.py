@@ -112,6 +112,9 @@ class Answers:
         self._scores = list(scores)
         self.calls = 0
 
+    def undiminished_px(self, width_px, height_px):
+        return width_px // 2, height_px // 2
+
     def detect(self, _rgb):
         self.calls += 1
         score = self._scores[self.calls - 1] if self.calls <= len(self._scores) else 0.0
@@ -130,6 +133,22 @@ def test_while_nobody_is_in_sight_two_of_three_looks_are_glances(make_clip, scen
     calls, frames, found = _glanced(make_clip, scene, 18, [], [])
     assert frames == [0, 2, 4, 6, 8, 10, 12, 14, 16, 17]
     assert (calls, found) == ((5, 5), [])  # looks at 0, 2, 8, 14 and the end
+
+
+def test_a_glance_is_shown_the_picture_as_small_as_it_sees_it(make_clip, scene):
+    class Glance(Answers):
+        def undiminished_px(self, width_px, height_px):
+            return width_px // 2, height_px // 3
+
+        def detect(self, rgb):
+            shown.append(rgb)
+            return super().detect(rgb)
+
+    shown, pictures = [], _still(scene, 5)
+    look(make_clip(pictures), detector=Answers(), glance=Glance(), detect_every=1)
+    height_px, width_px, _ = pictures[0].shape
+    assert [picture.shape for picture in shown] == [(height_px // 3, width_px // 2, 3)] * 2
+    np.testing.assert_allclose(shown[0].mean(axis=(0, 1)), pictures[0].mean(axis=(0, 1)), atol=4)
 
 
 def test_where_a_glance_sees_anything_it_becomes_a_look(make_clip, scene):
