@@ -183,9 +183,10 @@ def ticks_to_ns(ticks: Sequence[int], stream: "VideoStream", path: Path | str) -
     base = stream.time_base
     if base is None:  # libav gives every demuxed stream one; kept for the type
         raise ValueError("the stream has no time base")
-    scaled = np.asarray(ticks, dtype=object) * (base.numerator * 1_000_000_000)
+    # Plain whole numbers: they have no end, and where only one is asked for an array would cost ten times as much.
+    step, whole = 2 * base.numerator * 1_000_000_000, 2 * base.denominator
     try:
-        return np.asarray((2 * scaled + base.denominator) // (2 * base.denominator), dtype=np.int64)
+        return np.array([(tick * step + base.denominator) // whole for tick in ticks], dtype=np.int64)
     except OverflowError:
         raise unreadable(path, "has frames that are centuries apart") from None
 
