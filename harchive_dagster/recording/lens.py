@@ -204,9 +204,10 @@ class RayTable:
     def at(self, points_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rays [N, 3] and pixels per radian [N] of points [N, 2] inside the picture."""
         height, width = self.px_per_rad.shape
-        low = np.clip(points_px.astype(np.int64), 0, np.array([width - 2, height - 2]))
-        x, y = low.T
+        low = np.clip(points_px.astype(np.int64), 0, (width - 2, height - 2))
         right, down = np.asarray(points_px - low, dtype=np.float64).T[:, :, None]
-        upper = self.rays[y, x] * (1 - right) + self.rays[y, x + 1] * right
-        lower = self.rays[y + 1, x] * (1 - right) + self.rays[y + 1, x + 1] * right
-        return upper * (1 - down) + lower * down, self.px_per_rad[y, x]
+        corner = low[:, 1] * width + low[:, 0]
+        rays = self.rays.reshape(-1, 3)
+        upper = rays[corner] * (1 - right) + rays[corner + 1] * right
+        lower = rays[corner + width] * (1 - right) + rays[corner + width + 1] * right
+        return upper * (1 - down) + lower * down, self.px_per_rad.ravel()[corner]

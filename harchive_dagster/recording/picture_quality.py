@@ -72,18 +72,20 @@ def _obstructed_fraction(luma: NDArray[np.uint8]) -> float:
     import cv2
 
     side = _GRID * _CELLS
-    averaged = cv2.resize(luma, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    averaged = cv2.resize(luma, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64)
     tiles = averaged.reshape(_GRID, _CELLS, _GRID, _CELLS).swapaxes(1, 2)
     blocks = tiles.reshape(_GRID * _GRID, _CELLS * _CELLS)
-    # Light falls off evenly under a palm: a plane is no texture.
-    plane = _planes()
-    texture = (blocks - blocks @ plane @ plane.T).std(axis=1)
-    is_flat = (blocks.mean(axis=1) < _DARK_MEAN) | (blocks.std(axis=1) < _UNIFORM_STD)
-    return float(np.mean((texture < _TEXTURE_MIN) & is_flat))
+    # Light falls off evenly under a palm: a plane is no texture. The basis is orthonormal and its first vector is
+    # constant, so that squares can be taken apart.
+    level, across, down = (blocks @ _planes()).T ** 2 / blocks.shape[1]
+    variance = np.einsum("ij,ij->i", blocks, blocks) / blocks.shape[1] - level
+    is_flat = (level < _DARK_MEAN**2) | (variance < _UNIFORM_STD**2)
+    is_smooth = variance - across - down < _TEXTURE_MIN**2
+    return float(np.count_nonzero(is_smooth & is_flat) / len(blocks))
 
 
 @cache
-def _planes() -> NDArray[np.float32]:
+def _planes() -> NDArray[np.float64]:
     """An orthonormal basis [cells, 3] of all planes over a block's cells."""
     row, column = np.divmod(np.arange(_CELLS * _CELLS), _CELLS)
-    return np.linalg.qr(np.column_stack([np.ones(len(row)), row, column]))[0].astype(np.float32)
+    return np.linalg.qr(np.column_stack([np.ones(len(row)), row, column]))[0]

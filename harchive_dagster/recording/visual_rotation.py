@@ -105,9 +105,10 @@ class RotationTracker:
         if len(after) < _INLIERS_MIN:
             return nothing_estimated()
         motion_px = float(np.median(np.hypot(*(after - before).T)))
-        rays, _ = table.at(before)
-        target, px_per_rad = table.at(after)
-        is_seen = np.isfinite(rays).all(axis=1) & np.isfinite(target).all(axis=1) & np.isfinite(px_per_rad)
+        both, px_per_rad = table.at(np.concatenate([before, after]))
+        rays, target = both[: len(before)], both[len(before) :]
+        px_per_rad = px_per_rad[len(before) :]
+        is_seen = np.isfinite(rays[:, 0] + target[:, 0] + px_per_rad)  # a ray is known whole or not at all
         if np.count_nonzero(is_seen) < _INLIERS_MIN:
             return nothing_estimated(motion_px=motion_px)
         rotation, residual_px = fit_rotation(rays[is_seen], target[is_seen], px_per_rad[is_seen])
@@ -139,18 +140,22 @@ def fit_rotation(
 
     # What a camera sees turns against it: after = before - turn x before, so after x before is the turn across the ray.
     body = np.asarray(cv2.Rodrigues(np.median(np.cross(after, before), axis=0))[0])
-    residual_px = np.zeros(len(before))
+    identity, px2_per_rad2 = np.eye(3), px_per_rad**2
+    residual_px2 = np.zeros(len(before))
     for scale_px in _CAUCHY_PX:
         turned = before @ body  # = (body.T @ before.T).T, the old rays seen from the turned camera
-        residual_px = np.linalg.norm(after - turned, axis=1) * px_per_rad
-        weight = (px_per_rad**2 / (1.0 + (residual_px / scale_px) ** 2))[:, None]
-        normal = weight.sum() * np.eye(3) - (turned * weight).T @ turned
-        apart = (after * weight).T @ turned
-        gradient = np.array([apart[1, 2] - apart[2, 1], apart[2, 0] - apart[0, 2], apart[0, 1] - apart[1, 0]])
-        # The ridge matters only where all points sit in one spot and roll is not observable.
-        step = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(3), gradient)
+        apart = after - turned
+        residual_px2 = np.einsum("ij,ij->i", apart, apart) * px2_per_rad2
+        weight = px2_per_rad2 / (1.0 + residual_px2 / scale_px**2)
+        weighted = turned * weight[:, None]
+        total = weight.sum()
+        # The ridge, a billionth of the trace, matters only where all points sit in one spot and roll is not observable.
+        normal = total * (1.0 + 2e-9) * identity - weighted.T @ turned
+        mixed = after.T @ weighted
+        gradient = np.array([mixed[1, 2] - mixed[2, 1], mixed[2, 0] - mixed[0, 2], mixed[0, 1] - mixed[1, 0]])
+        _, step = cv2.solve(normal, gradient[:, None])
         body = body @ np.asarray(cv2.Rodrigues(step)[0])
-    return np.asarray(cv2.Rodrigues(body)[0], dtype=np.float64).ravel(), residual_px
+    return np.asarray(cv2.Rodrigues(body)[0], dtype=np.float64).ravel(), np.sqrt(residual_px2)
 
 
 def _find_features(luma: NDArray[np.uint8], is_seen: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -146,9 +146,9 @@ def test_a_glance_is_shown_the_picture_as_small_as_it_sees_it(make_clip, scene):
 
     shown, pictures = [], _still(scene, 5)
     look(make_clip(pictures), detector=Answers(), glance=Glance(), detect_every=1)
-    height_px, width_px, _ = pictures[0].shape
+    height_px, width_px = pictures[0].shape[:2]
     assert [picture.shape for picture in shown] == [(height_px // 3, width_px // 2, 3)] * 2
-    np.testing.assert_allclose(shown[0].mean(axis=(0, 1)), pictures[0].mean(axis=(0, 1)), atol=4)
+    assert abs(shown[0].mean() - pictures[0].mean()) < 4
 
 
 def test_where_a_glance_sees_anything_it_becomes_a_look(make_clip, scene):
