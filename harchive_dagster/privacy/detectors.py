@@ -90,10 +90,14 @@ class DetectorChoice:
     def glance(self, width_px: int, height_px: int) -> CenterFaceDetector | None:
         """What tells for less whether `face_detectors` would find anything.
 
-        None where a model of the operator's looks at moving pictures: CenterFace cannot speak for what that finds.
+        None where a model of the operator's looks at moving pictures, as CenterFace cannot speak for what that finds,
+        and where pictures are so small that nothing would be saved.
         """
         has_own = any(card.kind not in _SLOW_KINDS for card in self.cards)
-        return None if has_own or not self.has_centerface else CenterFaceDetector.for_glances(width_px, height_px)
+        if has_own or not self.has_centerface:
+            return None
+        glance = CenterFaceDetector.for_glances(width_px, height_px)
+        return None if glance.undiminished_px(width_px, height_px) == (width_px, height_px) else glance
 
     def slow_detectors(self) -> Detector | None:
         """What looks about once a second, for what stands still: text and screens. None where nobody chose any."""

@@ -6,8 +6,10 @@ What a model is fed and what its numbers mean is for the detectors.
 import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 CPU = "CPUExecutionProvider"
@@ -20,6 +22,8 @@ it compiles for minutes at every start."""
 _FIRST_BYTES = 512 << 20
 """Of address space, in one piece. What a network needs at its first run lies in pieces, all later ones want it in one:
 a store that grows bit by bit holds both, half as much again, and fresh pages cost more than what is put in them."""
+
+_REGISTERING = Lock()
 
 
 def bundled_model(distribution: str, relative: str) -> Path | None:
@@ -77,11 +81,18 @@ def inference_session(
     return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 
-@cache
 def _share_memory() -> None:
     """One store of working memory for all sessions of the process, which mostly run in turns."""
+    with _REGISTERING:
+        _register_store()
+
+
+@cache
+def _register_store() -> None:
     import onnxruntime as ort
 
     of_cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     no_limit = default = -1
-    ort.create_and_register_allocator(of_cpu, ort.OrtArenaCfg(0, default, _FIRST_BYTES, no_limit))
+    # Until 1.22 a second store is an error: then some other code of the process has made one, which does as well.
+    with suppress(RuntimeError):
+        ort.create_and_register_allocator(of_cpu, ort.OrtArenaCfg(0, default, _FIRST_BYTES, no_limit))

@@ -186,7 +186,7 @@ def ticks_to_ns(ticks: Sequence[int], stream: "VideoStream", path: Path | str) -
     # Plain whole numbers: they have no end, and where only one is asked for an array would cost ten times as much.
     step, whole = 2 * base.numerator * 1_000_000_000, 2 * base.denominator
     try:
-        return np.array([(tick * step + base.denominator) // whole for tick in ticks], dtype=np.int64)
+        return np.array([(int(tick) * step + base.denominator) // whole for tick in ticks], dtype=np.int64)
     except OverflowError:
         raise unreadable(path, "has frames that are centuries apart") from None
 

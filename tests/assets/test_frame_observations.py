@@ -12,7 +12,7 @@ def test_every_frame_is_looked_at_by_what_the_deployment_chose_glances_included(
         raise RecordingError(Reason.VIDEO_UNREADABLE, "seen enough.", mend="None.")
 
     monkeypatch.setattr(assets.raw, "look", look)
-    house.add(session_id="s-one", duration_s=5.0)
+    house.add(session_id="s-one", duration_s=5.0, width_px=640, height_px=368)
     assert house.run(selection=["uploads", "frame_observations"]).success
     (options,) = asked
     assert [options[name].version for name in ("detector", "glance")] == [

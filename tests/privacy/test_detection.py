@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harchive_dagster.errors import SettingsError
-from harchive_dagster.privacy import centerface
+from harchive_dagster.privacy import centerface, model_file
 from harchive_dagster.privacy.centerface import CenterFaceDetector
 from harchive_dagster.privacy.detection import Box, intersection_over_union
 from harchive_dagster.privacy.letterbox import Fitted
@@ -136,6 +136,17 @@ def test_the_maps_are_those_of_the_model_as_it_comes(face_at, size, what):
     maps = session.run(None, {"picture": picture.reshape(1, 1, height_px, -1)})
     for found, expected in zip(maps, maps_of_the_file(picture), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_store_of_memory_that_others_in_the_process_have_made_is_no_obstacle(monkeypatch, face_at):
+    def refuse(*_):
+        raise RuntimeError("An allocator for this device has already been registered for sharing.")
+
+    monkeypatch.setattr("onnxruntime.create_and_register_allocator", refuse)
+    model_file._register_store.cache_clear()
+    centerface._session.cache_clear()
+    assert CenterFaceDetector(input_width_px=320, input_height_px=256).detect(face_at())
+    model_file._register_store.cache_clear()
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

@@ -62,6 +62,7 @@ def test_glances_are_centerfaces_where_nothing_else_looks_at_moving_pictures(bro
     alone = DetectorChoice.of(("centerface",))
     assert names(alone.glance(1920, 1080)) == ["centerface"]
     assert [alone.glance(w, h).undiminished_px(w, h)[0] for w, h in ((1920, 1080), (2560, 1440))] == [480, 960]
+    assert [alone.glance(w, h) for w, h in ((480, 270), (270, 480))] == [None, None]  # a look sees them no larger
     assert names(DetectorChoice.of(("centerface", phones)).glance(1920, 1080)) == ["centerface"]
     assert DetectorChoice.of(("centerface", cars)).glance(1920, 1080) is None
     assert DetectorChoice.of((brought("faces", "face"),)).glance(1920, 1080) is None

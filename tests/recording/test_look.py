@@ -204,6 +204,17 @@ def test_whoever_is_only_hinted_at_after_a_find_is_not_glanced_at(make_clip, sce
     assert found == frames
 
 
+def test_a_hint_keeps_glances_away_for_another_look(make_clip, scene):
+    calls, frames, _ = _glanced(make_clip, scene, 9, [0.9, 0, 0.1, 0, 0], [])
+    assert (frames, calls) == ([0, 1, 3, 5, 7, 8], (6, 0))
+
+
+def test_whoever_is_found_in_a_picture_that_was_glanced_at_ends_glances(make_clip, scene):
+    calls, frames, found = _glanced(make_clip, scene, 15, [0, 0, 0.1, 0.9], [])
+    assert (frames, found) == ([0, 2, 4, 6, 8, 10, 12, 14], [4, 8])  # not sooner behind 8: nobody came into view there
+    assert calls == (8, 2)
+
+
 def test_hints_alone_do_not_end_glances(make_clip, scene):
     calls, _, found = _glanced(make_clip, scene, 21, [0, 0, *[0.1] * 20], [])
     assert (calls[1], found) == (6, [])
@@ -215,6 +226,13 @@ def test_after_a_look_that_lies_far_back_a_glance_is_not_enough(make_clip, scene
     clip = make_clip(_still(scene, len(times)), pts_ms=times)
     look(clip, detector=detector, glance=glance, detect_every=2)
     assert (detector.calls, glance.calls) == (9, 2)  # glances at 4 and 6
+
+
+def test_half_a_second_after_a_look_glances_end(make_clip, scene):
+    detector, glance = Answers(), Answers()
+    clip = make_clip(_still(scene, 8), pts_ms=range(0, 1040, 130))
+    look(clip, detector=detector, glance=glance, detect_every=2)
+    assert (detector.calls, glance.calls) == (4, 1)  # a glance at 4 alone, 260 ms after the look at 2
 
 
 def test_the_slower_detector_is_not_glanced_for(make_clip, scene):
@@ -239,12 +257,14 @@ def test_detection_runs_at_once_after_a_scene_cut(make_clip, scene):
     assert observations.rotation_inliers[4] == 0
 
 
-def test_a_scene_cut_is_looked_at_though_a_glance_would_do(make_clip, scene):
-    pictures = _still(scene, 7) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 8
-    detector, glance = Answers(), Answers()
-    observations, _ = look(make_clip(pictures), detector=detector, glance=glance, detect_every=2)
-    assert _detected(observations) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
-    assert (detector.calls, glance.calls) == (5, 4)  # looks at 0, 2, 7, 9 and the end
+@pytest.mark.parametrize(("looks", "found"), [([], []), ([0, 0, 0, 0.9], [4])])
+def test_a_scene_cut_ends_glances_and_looks_for_who_was_there_before_it(make_clip, scene, looks, found):
+    pictures = _still(scene, 7) + [scene.seen(Rotation.from_rotvec([0.3, 0.9, 0]))] * 5
+    detector, glance = Answers(*looks), Answers()
+    observations, detections = look(make_clip(pictures), detector=detector, glance=glance, detect_every=2)
+    assert _detected(observations) == [0, 2, 4, 6, 7, 9, 11]
+    assert [one.frame_index for one in detections] == found
+    assert (detector.calls, glance.calls) == (7, 2)  # glances at 4 and 6 alone
 
 
 def test_the_slower_detector_runs_once_a_second_after_cuts_and_at_both_ends(make_clip, scene):
