@@ -23,7 +23,8 @@ _FIRST_BYTES = 512 << 20
 """Of address space, in one piece. What a network needs at its first run lies in pieces, all later ones want it in one:
 a store that grows bit by bit holds both, half as much again, and fresh pages cost more than what is put in them."""
 
-_REGISTERING = Lock()
+_FIRST_SESSION = Lock()
+"""`cache` lets two threads in at once, and there is one store for a process."""
 
 
 def bundled_model(distribution: str, relative: str) -> Path | None:
@@ -69,7 +70,8 @@ def inference_session(
     """
     import onnxruntime
 
-    _share_memory()
+    with _FIRST_SESSION:
+        _share_memory()
     options = onnxruntime.SessionOptions()
     # A second thread spins while it waits: twice the CPU and slower wherever sessions run side by side.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -81,14 +83,9 @@ def inference_session(
     return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 
+@cache
 def _share_memory() -> None:
     """One store of working memory for all sessions of the process, which mostly run in turns."""
-    with _REGISTERING:
-        _register_store()
-
-
-@cache
-def _register_store() -> None:
     import onnxruntime as ort
 
     of_cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)

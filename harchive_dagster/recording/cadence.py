@@ -123,13 +123,13 @@ class Watch:
         stride = max(1, self.every_frames // 2) if self._has_more else self.every_frames
         return current.frame_index - self._last_frame >= stride
 
-    def looks(self, current: DecodedFrame, *, is_forced: bool, is_cut: bool = False) -> list[_Look]:
+    def looks(self, current: DecodedFrame, *, is_forced: bool, is_cut: bool) -> list[_Look]:
         """The looks at this picture, and at earlier ones that were only glanced at; none where a glance is enough.
 
         Args:
             current: the frame; kept for a while where it is only glanced at.
             is_forced: a glance is not enough.
-            is_cut: nor does the look at this frame speak for those before it.
+            is_cut: nor does the look at this frame, which is forced, speak for those before it.
         """
         self._last_frame = current.frame_index
         if is_forced:

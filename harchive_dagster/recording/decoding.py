@@ -120,12 +120,11 @@ def in_rgb(frame: "av.VideoFrame", size_px: tuple[int, int] | None = None) -> ND
         frame: any pixel format.
         size_px: width and height to scale to on the way: half of full HD takes half the time, a quarter an eighth.
     """
+    width, height = size_px or (None, None)
+    how = "AREA" if size_px else None
     # Told nothing, FFmpeg starts a thread for each processor at each picture, which costs a fifth more.
-    if size_px is None:
-        return np.asarray(frame.reformat(format="rgb24", threads=1).to_ndarray(), np.uint8)
-    width, height = size_px
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
-    return np.asarray(small.to_ndarray(), np.uint8)
+    rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=how, threads=1)
+    return np.asarray(rgb.to_ndarray(), np.uint8)
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream", path: Path | str) -> "Iterator[av.VideoFrame]":

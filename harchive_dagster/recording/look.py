@@ -122,14 +122,14 @@ class _Eyes:
         quality = measure_quality(luma)
         step = self._tracker.step(luma)
         at_source = RotationStep(step.rotation_rad, step.inliers, step.motion_px / scale, step.is_scene_cut)
-        self._detect(current, is_forced=is_forced, is_cut=step.is_scene_cut)
+        self._detect(current, is_forced=is_forced or step.is_scene_cut, is_cut=step.is_scene_cut)
         return _Sight(quality, at_source)
 
     def _detect(self, current: DecodedFrame, *, is_forced: bool, is_cut: bool) -> None:
         for watch in self.watches:
-            if not is_forced and not is_cut and not watch.is_due(current):
+            if not is_forced and not watch.is_due(current):
                 continue
-            for frame_index, boxes in watch.looks(current, is_forced=is_forced or is_cut, is_cut=is_cut):
+            for frame_index, boxes in watch.looks(current, is_forced=is_forced, is_cut=is_cut):
                 for box in boxes:
                     place = (box.kind, box.x, box.y, box.w, box.h, box.score)
                     found = Detection(frame_index, *place, box.model, box.model_version, watch.is_slow)

@@ -143,10 +143,10 @@ def test_a_store_of_memory_that_others_in_the_process_have_made_is_no_obstacle(m
         raise RuntimeError("An allocator for this device has already been registered for sharing.")
 
     monkeypatch.setattr("onnxruntime.create_and_register_allocator", refuse)
-    model_file._register_store.cache_clear()
+    model_file._share_memory.cache_clear()
     centerface._session.cache_clear()
     assert CenterFaceDetector(input_width_px=320, input_height_px=256).detect(face_at())
-    model_file._register_store.cache_clear()
+    model_file._share_memory.cache_clear()
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
